@@ -1,0 +1,5 @@
+"""`python -m ntkflow` is the command line."""
+
+from ntkflow.cli import main
+
+main()

@@ -1,0 +1,173 @@
+"""The command line: parse, call, print. Everything heavy is imported inside the command that needs it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from ntkflow.errors import UserError
+from ntkflow.progress import BarProgress, PlainProgress, Progress, silent
+
+app = typer.Typer(
+    name="ntkflow",
+    help="Simulate block-structured NTK gradient flow, train real networks beside it, and compare.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a value of the scenario, e.g. network.width=128. Repeatable."
+    ),
+]
+
+
+@app.command()
+def run(
+    scenario: Annotated[Path, typer.Argument(help="A scenario, YAML.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder of the result; results/NAME of the scenario file unless told."),
+    ] = None,
+    set_: Overrides = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in that folder.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress, no summary: only the report's path.")
+    ] = False,
+) -> None:
+    """Run a scenario and write its result: data, figures, report."""
+    from ntkflow.scenario import load_scenario
+
+    loaded = load_scenario(scenario, set_ or [])
+    target = Path("results") / scenario.stem if output is None else output
+    from ntkflow.environment import configure_jax
+
+    configure_jax()
+    from ntkflow.experiments import run_scenario
+    from ntkflow.report import print_summary
+
+    with _progress(quiet) as progress:
+        folder, summary = run_scenario(loaded, target, overwrite=overwrite, progress=progress)
+    console = Console()
+    if not quiet:
+        # The first two tables are what a comparison is about; `ntkflow show` and the report have them all.
+        print_summary(dataclasses.replace(summary, tables=summary.tables[:2]), console)
+        console.print()
+    print(f"Report: {folder / 'report.html'}")  # noqa: T201
+
+
+@app.command()
+def validate(
+    files: Annotated[list[Path], typer.Argument(help="Scenarios, YAML.")],
+    set_: Overrides = None,
+) -> None:
+    """Check scenarios without running them; every problem is shown with its place."""
+    from ntkflow.scenario import load_scenario
+
+    failed = False
+    for file in files:
+        try:
+            loaded = load_scenario(file, set_ or [])
+        except UserError as error:
+            failed = True
+            _complain(error)
+        else:
+            print(f"{file}: fine ({loaded.scenario.kind})")  # noqa: T201
+    if failed:
+        raise typer.Exit(UserError.exit_code)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of scenarios, for editors."""
+    from ntkflow.scenario import json_schema
+
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))  # noqa: T201
+
+
+@app.command()
+def show(result: Annotated[Path, typer.Argument(help="A result folder.")]) -> None:
+    """Show the summary of a result, after checking that none of its files has changed."""
+    from ntkflow.report import print_summary
+    from ntkflow.results import read_result
+
+    found = read_result(result)
+    print_summary(found.summary, Console())
+
+
+@app.command()
+def doctor() -> None:
+    """Check versions, devices, float64 and the cache folder."""
+    from ntkflow.environment import check_up
+
+    console = Console(soft_wrap=True, highlight=False)
+    findings = check_up()
+    width = max(len(finding.name) for finding in findings)
+    for finding in findings:
+        mark = "ok " if finding.fine else "BAD"
+        console.print(f"{mark} {finding.name:<{width}}  {finding.found}", markup=False)
+    if not all(finding.fine for finding in findings):
+        raise typer.Exit(1)
+
+
+def main() -> NoReturn:
+    """The entry point: prints what a user can mend as one message, and leaves with its exit code."""
+    # A scheduler that ends a job sends SIGTERM: the run then stops as after Ctrl-C, and says what it left.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Everything printed is UTF-8 or replaced; a terminal in another encoding must not end a run.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        code = app(standalone_mode=False)
+    except UserError as error:
+        _complain(error)
+        code = error.exit_code
+    except typer.TyperException as error:
+        error.show()
+        code = UserError.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted", file=sys.stderr)  # noqa: T201
+        code = 130
+    except BrokenPipeError:
+        # `ntkflow schema | head`: the reader has gone. Python would complain about it once more while shutting down.
+        sys.stderr.close()
+        code = 141
+    except Exception:
+        traceback.print_exc()
+        print(
+            "\nThis is a mistake in ntkflow, not in your scenario. Please report it with the lines above.",
+            file=sys.stderr,
+        )  # noqa: T201
+        code = 70
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(error: UserError) -> None:
+    print(f"error: {error}", file=sys.stderr)  # noqa: T201
+
+
+@contextlib.contextmanager
+def _progress(quiet: bool) -> Iterator[Progress]:
+    if quiet:
+        yield silent
+        return
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with BarProgress(console) as bars:
+            yield bars
+    else:
+        yield PlainProgress(sys.stderr)

@@ -1,0 +1,87 @@
+"""How far a forecast is from the run it forecasts, part by part and horizon by horizon."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float
+
+from ntkflow.comparison.forecast import Forecast
+from ntkflow.kernels import EIGENSPACES
+
+LIMIT = 0.1
+"""The relative error that ends a forecast's reliable horizon."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ForecastErrors:
+    """Errors of one forecast at its times.
+
+    Attributes:
+        norm_errors: |‖R_e‖ predicted − ‖R_e‖ real| / ‖R_e‖ real, for the three parts.
+        share_errors: the same difference over the norm ‖R‖ of the whole real residual: what the error amounts to.
+        vector_errors: ‖R_e predicted − R_e real‖ / ‖R_e real‖: also wrong directions count.
+        e_folds: time until each real part has fallen to 1/e of its norm at the snapshot; NaN if it does not in the run.
+        slowest: index of the slowest part that moves: the largest finite one of ``e_folds``; None if none moves.
+        horizons: time until ``norm_errors`` first passes 10 %, for the three parts; infinite if it never does.
+    """
+
+    norm_errors: Float[np.ndarray, "times 3"]
+    share_errors: Float[np.ndarray, "times 3"]
+    vector_errors: Float[np.ndarray, "times 3"]
+    e_folds: Float[np.ndarray, 3]
+    slowest: int | None
+    horizons: Float[np.ndarray, 3]
+
+    @property
+    def slowest_name(self) -> str | None:
+        """Name of the slowest part that moves."""
+        return None if self.slowest is None else EIGENSPACES[self.slowest]
+
+    def worst_within(self, times: Float[np.ndarray, " times"], start: float, duration: float) -> Float[np.ndarray, 3]:
+        """Largest norm error of each part within ``duration`` after the snapshot."""
+        return self.norm_errors[times <= start + duration * (1 + 1e-12)].max(axis=0)
+
+
+def forecast_errors(
+    forecast: Forecast,
+    real_parts: Float[np.ndarray, "times 3 classes samples"],
+    predicted_parts: Float[np.ndarray, "times 3 classes samples"],
+    e_folds: Float[np.ndarray, 3],
+) -> ForecastErrors:
+    """Compare a forecast with the real residual at the same times, split into the same parts.
+
+    Args:
+        forecast: whose times both arrays share.
+        real_parts: the real R split into global mean, class means, within class.
+        predicted_parts: the predicted R, split alike.
+        e_folds: from :func:`e_fold_times`.
+    """
+    real = np.linalg.norm(real_parts, axis=(2, 3))
+    predicted = np.linalg.norm(predicted_parts, axis=(2, 3))
+    distance = np.linalg.norm(predicted_parts - real_parts, axis=(2, 3))
+    total = np.sqrt((real**2).sum(axis=1, keepdims=True))
+    # A part that is exactly 0 in the run (no within-class part, say) leaves nothing to be relative to.
+    safe = np.where(real > 0, real, np.nan)
+    norm_errors = np.abs(predicted - real) / safe
+    beyond = norm_errors > LIMIT
+    horizons = np.where(beyond.any(axis=0), forecast.times[beyond.argmax(axis=0)] - forecast.start, np.inf)
+    moving = np.flatnonzero(np.isfinite(e_folds))
+    return ForecastErrors(
+        norm_errors=norm_errors,
+        share_errors=np.abs(predicted - real) / total,
+        vector_errors=distance / safe,
+        e_folds=e_folds,
+        slowest=int(moving[np.argmax(e_folds[moving])]) if moving.size else None,
+        horizons=horizons,
+    )
+
+
+def e_fold_times(
+    times: Float[np.ndarray, " times"], norms: Float[np.ndarray, "times 3"], start: float
+) -> Float[np.ndarray, 3]:
+    """Time after ``start`` until each part's norm first is at most 1/e of what it was there; NaN if not in the run."""
+    first = int(np.abs(times - start).argmin())
+    below = norms[first:] <= norms[first] / np.e
+    return np.where(below.any(axis=0), times[first:][below.argmax(axis=0)] - times[first], np.nan)

@@ -1,0 +1,65 @@
+"""Decay rates of the residual's parts: measured in a real run, and predicted by a kernel, in one unit of time."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float
+
+WINDOW = 0.2
+"""A measured rate is fitted until log‖R_e‖ has moved by this much (about 20 %)."""
+FEWEST = 5
+"""Points that a fit needs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MeasuredRate:
+    """−d log‖R_e‖/dt over a window that starts at a snapshot.
+
+    Attributes:
+        value: minus the least-squares slope of log‖R_e‖ against gradient-flow time; NaN with fewer than 5 points.
+        curvature: half the difference between the slopes of the window's two halves: how far from one exponential the
+            decay is within the window. Not a standard error: the run has no noise.
+        start: first time of the window.
+        end: last time of the window.
+    """
+
+    value: float
+    curvature: float
+    start: float
+    end: float
+
+
+def measure_rate(times: Float[np.ndarray, " times"], norms: Float[np.ndarray, " times"], start: float) -> MeasuredRate:
+    """Fit the decay rate of one part of the residual just after ``start``.
+
+    The window ends where log‖R_e‖ has moved by :data:`WINDOW`, or at the fifth point if that comes later, or with the run.
+    """
+    first = int(np.searchsorted(times, start - 1e-12 * max(abs(start), 1.0)))
+    t, norm = times[first:], norms[first:]
+    with np.errstate(divide="ignore"):
+        log = np.log(norm)
+    moved = np.flatnonzero(np.abs(log - log[0]) >= WINDOW) if len(log) else np.empty(0, dtype=int)
+    stop = max(int(moved[0]) + 1 if moved.size else len(t), FEWEST)
+    t, log = t[:stop], log[:stop]
+    if len(t) < FEWEST or not np.isfinite(log).all():
+        return MeasuredRate(float("nan"), float("nan"), start, float(t[-1]) if len(t) else start)
+    middle = len(t) // 2
+    halves = _slope(t[: middle + 1], log[: middle + 1]), _slope(t[middle:], log[middle:])
+    return MeasuredRate(-_slope(t, log), abs(halves[0] - halves[1]) / 2, float(t[0]), float(t[-1]))
+
+
+def gradient_descent_rate(rate: Float[np.ndarray, ...], step_size: float) -> Float[np.ndarray, ...]:
+    """The rate −log|1 − ηr|/η per unit of time t = η·step at which gradient descent decays where the flow decays at r.
+
+    Gradient descent multiplies a mode by 1 − ηr a step (paper 3, (13)–(15)). For ηr ≪ 1 it is the flow's rate; infinite at
+    ηr = 1, negative (growth) beyond ηr = 2.
+    """
+    with np.errstate(divide="ignore"):
+        return -np.log(np.abs(1 - step_size * rate)) / step_size
+
+
+def _slope(t: Float[np.ndarray, " times"], y: Float[np.ndarray, " times"]) -> float:
+    centred = t - t.mean()
+    return float(centred @ (y - y.mean()) / (centred @ centred))

@@ -1,0 +1,16 @@
+"""Targets of the classes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+LabelEncoding = Literal["one_hot", "zero_centred"]
+
+
+def class_targets(classes: int, encoding: LabelEncoding) -> Float[Array, "classes classes"]:
+    """Column c is the target of class c: a unit vector, or a unit vector with 1/C taken off every coordinate."""
+    identity = jnp.eye(classes)
+    return identity if encoding == "one_hot" else identity - 1 / classes

@@ -1,0 +1,6 @@
+"""One module a scenario kind: turns a scenario into results by calling the rooms below."""
+
+from ntkflow.experiments.outcome import Outcome
+from ntkflow.experiments.run import experiment, run_scenario
+
+__all__ = ["Outcome", "experiment", "run_scenario"]

@@ -1,0 +1,305 @@
+"""The headline of a comparison: how well each model forecasts, rate by rate and part by part."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ntkflow import scenario as schema
+from ntkflow.collapse import METRICS
+from ntkflow.comparison import LIMIT, MODELS, SnapshotComparison
+from ntkflow.data import Dataset
+from ntkflow.kernels import EIGENSPACES
+from ntkflow.results import Cell, Column, Quantity, Summary, Table, format_number
+from ntkflow.training import History, Snapshot
+
+_PARTS = tuple(name.replace("_", " ") for name in EIGENSPACES)
+_NAMES = {"full_frozen": "full frozen", "three_values": "three values"}
+
+
+def comparison_summary(
+    scenario: schema.ComparisonScenario,
+    dataset: Dataset,
+    history: History,
+    snapshots: Sequence[Snapshot],
+    comparisons: Sequence[SnapshotComparison],
+    *,
+    z: str,
+    step_size: float | None,
+) -> Summary:
+    """Statements, tables and warnings of a finished comparison.
+
+    Args:
+        scenario: what was run.
+        dataset: the data.
+        history: of the training run.
+        snapshots: all measured moments, the end of training last.
+        comparisons: one for each snapshot but the last.
+        z: how the loss scale reads.
+        step_size: of gradient descent, or None for a flow.
+    """
+    first, last = snapshots[0], snapshots[-1]
+    how = (
+        f"exact gradient flow to t = {history.times[-1]:g}"
+        if history.steps is None
+        else f"{history.steps[-1]} full-batch gradient-descent steps of {step_size:g} (t = {history.times[-1]:g})"
+    )
+    head = first.network
+    statements = (
+        f"{dataset}.",
+        f"{scenario.network.activation} network {dataset.inputs[0].size}-"
+        + "-".join([str(scenario.network.width)] * scenario.network.hidden_layers)
+        + ("-" if scenario.network.hidden_layers else "")
+        + f"{scenario.network.features}-{dataset.classes}, {head.parameter_count()} parameters, {how}, loss ‖R‖²/(2Z), {z}.",
+        *_statement_on_forecasts(comparisons),
+    )
+    return Summary(
+        title=scenario.name,
+        kind="comparison",
+        statements=((scenario.description.strip(),) if scenario.description.strip() else ()) + statements,
+        quantities=_quantities(last, history),
+        tables=(
+            _rate_table(comparisons, z, step_size),
+            _forecast_table(comparisons, z),
+            _horizon_table(comparisons, z),
+            _kernel_table(snapshots),
+            _collapse_table(snapshots),
+        ),
+        warnings=_warnings(snapshots, comparisons, step_size),
+    )
+
+
+def _statement_on_forecasts(comparisons: Sequence[SnapshotComparison]) -> tuple[str, ...]:
+    """One sentence a model: its worst error of the slowest moving part over that part's first e-fold."""
+    sentences = []
+    for model in comparisons[0].forecasts:
+        worst = [_slowest_error(item, model) for item in comparisons]
+        known = [value for value in worst if value is not None]
+        if known:
+            sentences.append(
+                f"{_NAMES[model].capitalize()} forecast: over the first e-fold of the slowest part that moves, that part's "
+                f"norm is at most {100 * max(known):.2g} % off the real one, whichever snapshot the forecast starts from."
+            )
+    return tuple(sentences)
+
+
+def _slowest_error(item: SnapshotComparison, model: str) -> float | None:
+    errors = item.errors[model]  # pyright: ignore[reportArgumentType]
+    if errors.slowest is None:
+        return None
+    return float(errors.worst_within(item.times, item.snapshot.time, errors.e_folds[errors.slowest])[errors.slowest])
+
+
+def _quantities(last: Snapshot, history: History) -> tuple[Quantity, ...]:
+    loss = float((history.norms[-1] ** 2).sum())
+    return (
+        Quantity(
+            "training accuracy", last.train_accuracy, "1", "Share of training samples classified right at the end."
+        ),
+        Quantity(
+            "test accuracy", last.test_accuracy, "1", "Share of the samples not trained on classified right at the end."
+        ),
+        Quantity("‖R‖² at the end", loss, "1", "Sum over outputs and training samples of the squared residual."),
+        Quantity(
+            "invariant alignment",
+            float(last.invariant.alignment),
+            "1",
+            "Cosine between WᵀW/m and the feature side of the invariant (26) at the end, with the measured block values of Θʰ.",
+        ),
+    )
+
+
+def _rate_table(comparisons: Sequence[SnapshotComparison], z: str, step_size: float | None) -> Table:
+    mapping = "" if step_size is None else " Gradient descent's own map, −log|1 − ηλ/Z|/η, is applied."
+    rows: list[tuple[Cell, ...]] = []
+    for item in comparisons:
+        for part, name in enumerate(_PARTS):
+            measured = item.rates.measured[part]
+            rows.append(
+                (
+                    item.snapshot.label,
+                    name,
+                    _finite(measured.value),
+                    _finite(measured.curvature),
+                    _finite(float(item.rates.block[part])),
+                    _finite(float(item.rates.block_errors[part])),
+                    _finite(float(item.rates.whole[part])),
+                )
+            )
+    return Table(
+        "Decay rates, measured and predicted",
+        (
+            Column("snapshot", "", "When the kernels were measured."),
+            Column("part", "", "Part of the residual: common to all samples, to a class, and what is left."),
+            Column(
+                "measured",
+                "1/time",
+                f"−d log‖R_e‖/dt of the real run, least squares over the window until log‖R_e‖ has moved by 0.2; time in units "
+                f"of gradient-flow time, {z}.",
+            ),
+            Column("±", "1/time", "Half the difference between the slopes of the window's two halves."),
+            Column(
+                "block values",
+                "1/time",
+                "λ/Z, λ the eigenvalue of the block kernel nearest to the traced Θ (mean over outputs), paper 3 (13)–(15)."
+                + mapping,
+            ),
+            Column("± ", "1/time", "Its standard error: jackknife over samples within their class."),
+            Column("whole Θ", "1/time", "⟨R_e, (ΘR)_e⟩/(Z‖R_e‖²) with the whole measured Θ at the snapshot." + mapping),
+        ),
+        tuple(rows),
+        "A negative rate is a part that grows. With the block values alone, no part could grow.",
+    )
+
+
+def _forecast_table(comparisons: Sequence[SnapshotComparison], z: str) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for item in comparisons:
+        for model, errors in item.errors.items():
+            if errors.slowest is None:
+                rows.append((item.snapshot.label, _NAMES[model], "none", None, None, None, None))
+                continue
+            e_fold = float(errors.e_folds[errors.slowest])
+            worst = errors.worst_within(item.times, item.snapshot.time, e_fold)
+            percent = (_finite(100 * float(value)) for value in worst)
+            rows.append((item.snapshot.label, _NAMES[model], _PARTS[errors.slowest], e_fold, *percent))
+    error = "Largest |‖R_e‖ forecast − ‖R_e‖ real|/‖R_e‖ real of this part within the e-fold."
+    return Table(
+        "Forecasts beside the real run: errors within the first e-fold",
+        (
+            *_forecast_columns(),
+            Column("slowest", "", "The slowest part that moves: the last to fall to 1/e of its norm before the run ends."),
+            Column("e-fold", "time", f"How long the real part takes for that; gradient-flow time, {z}."),
+            *(Column(name, "%", error) for name in _PARTS),
+        ),
+        tuple(rows),
+    )
+
+
+def _horizon_table(comparisons: Sequence[SnapshotComparison], z: str) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for item in comparisons:
+        reach = float(item.times[-1] - item.snapshot.time)
+        for model, errors in item.errors.items():
+            horizons = (f"> {format_number(reach)}" if math.isinf(value) else float(value) for value in errors.horizons)
+            rows.append((item.snapshot.label, _NAMES[model], *horizons))
+    horizon = (
+        f"How long this part's norm stays within {100 * LIMIT:g} % of the real one; gradient-flow time since the snapshot, {z}. "
+        "> : to the end of the forecast."
+    )
+    return Table(
+        "Forecasts beside the real run: reliable horizons",
+        (*_forecast_columns(), *(Column(name, "time", horizon) for name in _PARTS)),
+        tuple(rows),
+    )
+
+
+def _forecast_columns() -> tuple[Column, Column]:
+    return (
+        Column("snapshot", "", "When the kernels were measured and the forecast starts."),
+        Column("model", "", " ".join(f"{_NAMES[name]}: {text}" for name, text in MODELS.items())),
+    )
+
+
+def _kernel_table(snapshots: Sequence[Snapshot]) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for snapshot in snapshots:
+        for name, kernel in (("Θ", snapshot.logit_kernel), ("Θʰ", snapshot.feature_kernel)):
+            values, errors = kernel.block.values, kernel.block.standard_errors
+            rows.append(
+                (
+                    snapshot.label,
+                    name,
+                    *(item for pair in zip(values, errors, strict=True) for item in map(float, pair)),
+                    kernel.alignment,
+                    kernel.block_share,
+                    snapshot.step_limit if name == "Θ" else None,
+                )
+            )
+    error = "Its standard error: jackknife over samples within their class."
+    return Table(
+        "Measured kernels",
+        (
+            Column("moment", "", "When it was measured; the last is the end of training."),
+            Column("kernel", "", "Θ: mean over outputs k of Θ_{k,k}. Θʰ: mean over features p of Θʰ_{p,p}."),
+            Column("d", "1", "Mean over the diagonal."),
+            Column("± d", "1", error),
+            Column("c", "1", "Mean over pairs of distinct samples of one class."),
+            Column("± c", "1", error),
+            Column("n", "1", "Mean over pairs of samples of two classes."),
+            Column("± n", "1", error),
+            Column("alignment", "1", "With YᵀY, over all pairs, the diagonal included, thesis (2.63)."),
+            Column(
+                "block share",
+                "1",
+                "Share of the traced kernel's squared Frobenius norm that its nearest block kernel has.",
+            ),
+            Column("largest stable step", "time", "2Z/λ_max of Θ over all outputs and samples."),
+        ),
+        tuple(rows),
+        "Values on the training samples.",
+    )
+
+
+def _collapse_table(snapshots: Sequence[Snapshot]) -> Table:
+    return Table(
+        "Neural collapse and the invariant",
+        (
+            Column("moment", "", "When it was measured; the last is the end of training."),
+            *(Column(name, "1", definition) for name, definition in METRICS.items()),
+            Column(
+                "invariant",
+                "1",
+                "‖E‖_F of (26) over the sum of the norms of its two sides, measured block values of Θʰ.",
+            ),
+            Column("alignment", "1", "Cosine between the two sides of the invariant."),
+        ),
+        tuple(
+            (
+                snapshot.label,
+                *(snapshot.metrics[name] for name in METRICS),
+                float(snapshot.invariant.norm / snapshot.invariant.scale),
+                float(snapshot.invariant.alignment),
+            )
+            for snapshot in snapshots
+        ),
+        "All metrics on the training samples; each is 0 at collapse.",
+    )
+
+
+def _warnings(
+    snapshots: Sequence[Snapshot], comparisons: Sequence[SnapshotComparison], step_size: float | None
+) -> tuple[str, ...]:
+    warnings = []
+    if step_size is not None:
+        beyond = [item for item in snapshots if step_size > item.step_limit]
+        if beyond:
+            moments = ", ".join(f"{item.label} ({format_number(item.step_limit)})" for item in beyond)
+            warnings.append(
+                f"The step {step_size:g} is above the largest stable step 2Z/λ_max(Θ) at {moments}: training runs at the edge of "
+                "stability there, and gradient flow does not describe it."
+            )
+    final = [item for item in comparisons if "three_values" in item.forecasts]
+    for item in final:
+        ratio = item.forecasts["three_values"].norms[-1, 2] / item.real_norms[-1, 2]
+        if not 0.5 < ratio < 2:
+            warnings.append(
+                f"From {item.snapshot.label}, the three-value model ends with {format_number(float(ratio), 2)} times the real "
+                "within-class residual: Assumption 3.2 does not describe this network's Θʰ."
+            )
+    low = [
+        item
+        for item in snapshots
+        if not item.feature_kernel.block.kernel.diagonal > item.feature_kernel.block.kernel.same_class
+    ]
+    if low:
+        warnings.append(
+            "The order d > c of Definition 3.1 does not hold for the measured Θʰ at "
+            + ", ".join(item.label for item in low)
+            + "."
+        )
+    return tuple(warnings)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

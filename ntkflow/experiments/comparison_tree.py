@@ -1,0 +1,261 @@
+"""A comparison as labelled arrays: the groups theory, training, comparison and scenario of its results file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import xarray as xr
+
+from ntkflow import scenario as schema
+from ntkflow.collapse import METRICS
+from ntkflow.comparison import SnapshotComparison
+from ntkflow.experiments.outcome import Variable, dataset, scenario_group
+from ntkflow.kernels import BLOCK_VALUES, EIGENSPACES
+from ntkflow.training import History, KernelMeasurement, Snapshot
+
+
+def comparison_tree(
+    scenario: schema.ComparisonScenario,
+    history: History,
+    snapshots: Sequence[Snapshot],
+    comparisons: Sequence[SnapshotComparison],
+    *,
+    z: str,
+    text: str,
+) -> xr.DataTree:
+    """Everything a later question could be about, with dimensions, units and long names.
+
+    Args:
+        scenario: what was run.
+        history: of the training run.
+        snapshots: all measured moments, the end of training last.
+        comparisons: one for each snapshot but the last.
+        z: how the loss scale reads, "Z = N = 80".
+        text: the resolved scenario.
+    """
+    unit = f"gradient-flow time ({z})"
+    labels = [item.snapshot.label for item in comparisons]
+    models = list(scenario.forecast.models)
+    return xr.DataTree.from_dict(
+        {
+            "/training": _training(history, snapshots, unit),
+            "/theory": _theory(comparisons, labels, models, unit),
+            "/comparison": _comparison(comparisons, labels, models, unit),
+            "/scenario": scenario_group(
+                kind="comparison", name=scenario.name, seed=scenario.seed, loss_scale=z, text=text
+            ),
+        }
+    )
+
+
+def _training(history: History, snapshots: Sequence[Snapshot], unit: str) -> xr.Dataset:
+    def over(value: Callable[[Snapshot], object]) -> np.ndarray:
+        return np.stack([np.asarray(value(snapshot)) for snapshot in snapshots])
+
+    variables: dict[str, Variable] = {
+        "residual_norm": (("norm_time", "part"), history.norms, "1", "Frobenius norm of the residual's part"),
+        "residual": (("time", "output", "sample"), history.residuals, "1", "R = f(X) − Y, samples sorted by class"),
+        "moment_time": (("moment",), over(lambda item: item.time), unit, "time of the measured moment"),
+        "features": (
+            ("moment", "feature", "sample"),
+            over(lambda item: item.state.features),
+            "1",
+            "H, last-layer features",
+        ),
+        "weight": (("moment", "output", "feature"), over(lambda item: item.state.weight), "1", "W"),
+        "bias": (("moment", "output"), over(lambda item: item.state.bias), "1", "b"),
+        "step_limit": (
+            ("moment",),
+            over(lambda item: item.step_limit),
+            unit,
+            "2Z/λ_max(Θ) over all outputs and samples",
+        ),
+        "train_accuracy": (("moment",), over(lambda item: item.train_accuracy), "1", "training accuracy"),
+        "test_accuracy": (("moment",), over(lambda item: item.test_accuracy), "1", "test accuracy"),
+        "invariant_norm": (("moment",), over(lambda item: item.invariant.norm), "1", "‖E‖_F, paper 3 (26)"),
+        "invariant_relative_norm": (
+            ("moment",),
+            over(lambda item: item.invariant.norm / item.invariant.scale),
+            "1",
+            "‖E‖_F over the sum of the norms of its two sides",
+        ),
+        "invariant_alignment": (
+            ("moment",),
+            over(lambda item: item.invariant.alignment),
+            "1",
+            "cosine between WᵀW/m and the feature side of the invariant",
+        ),
+        **{
+            name: (("moment",), over(lambda item, name=name: item.metrics[name]), "1", definition)
+            for name, definition in METRICS.items()
+        },
+        **_kernel_variables("logit", "Θ", [item.logit_kernel for item in snapshots]),
+        **_kernel_variables("feature", "Θʰ", [item.feature_kernel for item in snapshots]),
+    }
+    if history.steps is not None:
+        variables["step"] = (("time",), history.steps, "1", "gradient-descent step")
+    group = dataset(
+        variables,
+        {
+            "norm_time": history.norm_times,
+            "time": history.times,
+            "part": list(EIGENSPACES),
+            "moment": [item.label for item in snapshots],
+            "block_value": list(BLOCK_VALUES),
+        },
+    )
+    for name in ("norm_time", "time"):
+        group[name].attrs.update(units=unit, long_name="gradient-flow time")
+    return group
+
+
+def _kernel_variables(name: str, symbol: str, measured: Sequence[KernelMeasurement]) -> dict[str, Variable]:
+    traced = f"the mean over its outputs p of {symbol}_(p,p)"
+    return {
+        f"{name}_kernel": (
+            ("moment", "sample", "sample_2"),
+            np.stack([item.traced for item in measured]),
+            "1",
+            f"traced {symbol}: {traced}",
+        ),
+        f"{name}_block_value": (
+            ("moment", "block_value"),
+            np.stack([item.block.values for item in measured]),
+            "1",
+            f"block values of traced {symbol}: means over the diagonal, pairs of one class, pairs of two classes",
+        ),
+        f"{name}_block_standard_error": (
+            ("moment", "block_value"),
+            np.stack([item.block.standard_errors for item in measured]),
+            "1",
+            "standard error of the block values, jackknife over samples within their class",
+        ),
+        f"{name}_block_spread": (
+            ("moment", "block_value"),
+            np.stack([item.spread for item in measured]),
+            "1",
+            f"standard deviation over p of the block values of {symbol}_(p,p)",
+        ),
+        f"{name}_alignment": (
+            ("moment",),
+            np.array([item.alignment for item in measured]),
+            "1",
+            f"alignment of traced {symbol} with YᵀY over all pairs, the diagonal included, thesis (2.63)",
+        ),
+        f"{name}_block_share": (
+            ("moment",),
+            np.array([item.block_share for item in measured]),
+            "1",
+            f"share of ‖traced {symbol}‖²_F that its nearest block kernel has",
+        ),
+    }
+
+
+def _padded(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Arrays of different length stacked, NaN where the shorter ones end."""
+    longest = max(len(array) for array in arrays)
+    padded = np.full((len(arrays), longest, *arrays[0].shape[1:]), np.nan)
+    for index, array in enumerate(arrays):
+        padded[index, : len(array)] = array
+    return padded
+
+
+def _per_model(comparisons: Sequence[SnapshotComparison], value: Callable[[SnapshotComparison], list[np.ndarray]]):  # noqa: ANN202
+    """(snapshot, model, point, …) from a value that gives one array over points for each model."""
+    return _padded([np.stack(value(item), axis=1) for item in comparisons]).swapaxes(1, 2)
+
+
+def _theory(comparisons: Sequence[SnapshotComparison], labels: list[str], models: list[str], unit: str) -> xr.Dataset:
+    return dataset(
+        {
+            "snapshot_time": (
+                ("snapshot",),
+                np.array([item.snapshot.time for item in comparisons]),
+                unit,
+                "start of forecasts",
+            ),
+            "forecast_time": (
+                ("snapshot", "point"),
+                _padded([item.times for item in comparisons]),
+                unit,
+                "times compared at; NaN where a snapshot has fewer",
+            ),
+            "forecast_norm": (
+                ("snapshot", "model", "point", "part"),
+                _per_model(comparisons, lambda item: [made.norms for made in item.forecasts.values()]),
+                "1",
+                "forecast Frobenius norm of the residual's part",
+            ),
+            "rate_block": (
+                ("snapshot", "part"),
+                np.stack([item.rates.block for item in comparisons]),
+                f"1 / {unit}",
+                "decay rate from the eigenvalue of the nearest block kernel of Θ",
+            ),
+            "rate_block_standard_error": (
+                ("snapshot", "part"),
+                np.stack([item.rates.block_errors for item in comparisons]),
+                f"1 / {unit}",
+                "its standard error, jackknife over samples within their class",
+            ),
+            "rate_whole": (
+                ("snapshot", "part"),
+                np.stack([item.rates.whole for item in comparisons]),
+                f"1 / {unit}",
+                "decay rate under the whole measured Θ at the snapshot, ⟨R_e, (ΘR)_e⟩/(Z‖R_e‖²)",
+            ),
+        },
+        {"snapshot": labels, "model": models, "part": list(EIGENSPACES)},
+    )
+
+
+def _comparison(
+    comparisons: Sequence[SnapshotComparison], labels: list[str], models: list[str], unit: str
+) -> xr.Dataset:
+    def measured(name: str) -> np.ndarray:
+        return np.array([[getattr(rate, name) for rate in item.rates.measured] for item in comparisons])
+
+    def error(name: str) -> np.ndarray:
+        return _per_model(comparisons, lambda item: [getattr(one, name) for one in item.errors.values()])
+
+    dimensions = ("snapshot", "model", "point", "part")
+    return dataset(
+        {
+            "real_norm": (
+                ("snapshot", "point", "part"),
+                _padded([item.real_norms for item in comparisons]),
+                "1",
+                "real Frobenius norm of the residual's part at the forecast's times",
+            ),
+            "rate_measured": (
+                ("snapshot", "part"),
+                measured("value"),
+                f"1 / {unit}",
+                "decay rate fitted to the real run",
+            ),
+            "rate_measured_curvature": (
+                ("snapshot", "part"),
+                measured("curvature"),
+                f"1 / {unit}",
+                "half the difference between the slopes of the fitting window's halves",
+            ),
+            "rate_window_end": (("snapshot", "part"), measured("end"), unit, "end of the fitting window"),
+            "norm_error": (dimensions, error("norm_errors"), "1", "|‖R_e‖ forecast − ‖R_e‖ real| / ‖R_e‖ real"),
+            "share_error": (dimensions, error("share_errors"), "1", "|‖R_e‖ forecast − ‖R_e‖ real| / ‖R‖ real"),
+            "vector_error": (dimensions, error("vector_errors"), "1", "‖R_e forecast − R_e real‖ / ‖R_e‖ real"),
+            "e_fold_time": (
+                ("snapshot", "part"),
+                np.stack([next(iter(item.errors.values())).e_folds for item in comparisons]),
+                unit,
+                "time after the snapshot until the real part has fallen to 1/e; NaN if it does not",
+            ),
+            "reliable_horizon": (
+                ("snapshot", "model", "part"),
+                np.stack([[one.horizons for one in item.errors.values()] for item in comparisons]),
+                unit,
+                "time after the snapshot until norm_error first passes 10 %; infinite if it does not",
+            ),
+        },
+        {"snapshot": labels, "model": models, "part": list(EIGENSPACES)},
+    )

@@ -1,0 +1,117 @@
+"""From a loaded scenario to a finished result folder."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from pathlib import Path
+from typing import assert_never
+
+from ntkflow.errors import InterruptedRun, UserError
+from ntkflow.experiments.comparison import run_comparison
+from ntkflow.experiments.flow import run_flow
+from ntkflow.experiments.outcome import Outcome, device
+from ntkflow.experiments.residuals import run_residuals
+from ntkflow.progress import Progress, silent
+from ntkflow.report import render_report, write_figures
+from ntkflow.results import ResultFolder, Summary, provenance
+from ntkflow.scenario import (
+    ComparisonScenario,
+    FlowScenario,
+    LoadedScenario,
+    ResidualsScenario,
+    Scenario,
+    resolved_yaml,
+)
+
+_DOWNLOADS = (
+    ("results.nc", "every array of this result, NetCDF: xarray.open_datatree(path, engine='h5netcdf')"),
+    ("summary.json", "the numbers and tables of this page"),
+    ("scenario.yaml", "the scenario with every default filled in"),
+    ("manifest.json", "hashes of all files, versions, device, timings"),
+)
+
+
+def run_scenario(
+    loaded: LoadedScenario, output: Path, *, overwrite: bool = False, progress: Progress = silent
+) -> tuple[Path, Summary]:
+    """Run a scenario and write its result folder.
+
+    Args:
+        loaded: from :func:`ntkflow.scenario.load_scenario`.
+        output: the folder to make.
+        overwrite: whether an earlier result there may be replaced; it stays whole until the new one is complete.
+        progress: told from stage to stage.
+
+    Returns:
+        The folder and its headline.
+
+    Raises:
+        UserError: anything the user can mend; says what was left where.
+        InterruptedRun: after Ctrl-C; says what was left where.
+    """
+    folder = ResultFolder.create(output, overwrite=overwrite)
+    try:
+        summary = _run(loaded, folder, progress)
+    except UserError as error:
+        raise type(error)(error.what, place=error.place, remedy=_joined(error.remedy, folder.abandon())) from error
+    except KeyboardInterrupt:
+        raise InterruptedRun("interrupted", remedy=folder.abandon()) from None
+    except BaseException:
+        folder.abandon()
+        raise
+    return folder.path, summary
+
+
+def experiment(scenario: Scenario, *, folder: Path, text: str, progress: Progress = silent) -> Outcome:
+    """Run the experiment of a scenario's kind, without writing anything.
+
+    Args:
+        scenario: what to run.
+        folder: where relative paths in it start.
+        text: the scenario as YAML, kept with the results.
+        progress: told from stage to stage.
+
+    Raises:
+        UserError: anything the user can mend.
+    """
+    match scenario:
+        case FlowScenario():
+            return run_flow(scenario, folder=folder, text=text, progress=progress)
+        case ResidualsScenario():
+            return run_residuals(scenario, folder=folder, text=text, progress=progress)
+        case ComparisonScenario():
+            return run_comparison(scenario, folder=folder, text=text, progress=progress)
+    assert_never(scenario)
+
+
+def _run(loaded: LoadedScenario, folder: ResultFolder, progress: Progress) -> Summary:
+    started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
+    text = resolved_yaml(loaded.scenario)
+    folder.write_text("scenario.yaml", text)
+    outcome = experiment(loaded.scenario, folder=loaded.path.parent, text=text, progress=progress)
+    progress("writing", 0, 3)
+    folder.write_tree("results.nc", outcome.tree)
+    progress("writing", 1, 3)
+    figures = write_figures(folder, outcome.drawings)
+    progress("writing", 2, 3)
+    record = provenance(
+        seed=loaded.scenario.seed,
+        device=device(),
+        scenario_yaml=text,
+        started=started,
+        timings={**outcome.timings, "all": time.perf_counter() - clock},
+    )
+    folder.write_text(
+        "report.html",
+        render_report(
+            summary=outcome.summary, figures=figures, scenario_yaml=text, provenance=record, downloads=_DOWNLOADS
+        ),
+    )
+    folder.finish(outcome.summary, record)
+    progress("writing", 3, 3)
+    return outcome.summary
+
+
+def _joined(remedy: str | None, left: str) -> str:
+    return left if remedy is None else f"{remedy}\n  {left}"

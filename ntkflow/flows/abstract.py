@@ -1,0 +1,38 @@
+"""What every system of equations here offers to `solve`, to tests and to experiments."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, Generic, TypeVar
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+State = TypeVar("State")
+
+
+class AbstractFlow(eqx.Module, Generic[State]):
+    """A gradient flow of ‖R‖²_F/(2Z). Time is gradient-flow time of that loss, so every final class carries its Z."""
+
+    loss_scale: eqx.AbstractVar[Float[Array, ""]]
+
+    @abc.abstractmethod
+    def vector_field(self, t: Float[Array, ""], state: State, args: Any) -> State:
+        """The time derivative of the state."""
+
+    @abc.abstractmethod
+    def residual(self, state: State) -> Float[Array, "outputs samples"]:
+        """R = f(X) − Y at a state."""
+
+    @abc.abstractmethod
+    def residual_norms(self, state: State) -> Float[Array, 3]:
+        """Frobenius norms of R's parts: global mean, class means, within class (:data:`ntkflow.kernels.EIGENSPACES`)."""
+
+    @abc.abstractmethod
+    def invariants(self, state: State) -> dict[str, Float[Array, ...]]:
+        """The quantities that this flow conserves, by name; empty where none is known."""
+
+    def loss(self, state: State) -> Float[Array, ""]:
+        """‖R‖²_F/(2Z)."""
+        return jnp.sum(self.residual_norms(state) ** 2) / (2 * self.loss_scale)

@@ -1,0 +1,68 @@
+"""The flow of every sample's features under a block-structured Θʰ: paper 3, Theorem 4.1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ntkflow.flows.abstract import AbstractFlow
+from ntkflow.flows.invariant import InvariantSides
+from ntkflow.flows.states import SampleState
+from ntkflow.kernels import BlockKernel, split_eigenspaces
+
+
+class SampleFlow(AbstractFlow[SampleState]):
+    """Ḣ = −WᵀRK/Z,  Ẇ = −RHᵀ/Z,  ḃ = −R1/Z, with R = WH + b1ᵀ − Y (paper 3, (19), there with Z = 1).
+
+    K is the block kernel of Assumption 3.2, the same for every feature and zero between two features; (19) writes out RK.
+    Assumes C classes of m samples each, sorted. A right-hand side costs O(nCN).
+
+    Args:
+        kernel: Θʰ, (κ_d, κ_c, κ_n).
+        targets: column c is the target of the samples of class c; the identity for one-hot labels.
+        loss_scale: Z.
+    """
+
+    kernel: BlockKernel
+    targets: Float[Array, "outputs classes"]
+    loss_scale: Float[Array, ""]
+
+    def __init__(
+        self,
+        kernel: BlockKernel,
+        *,
+        loss_scale: float | Float[Array, ""],
+        targets: Float[Array, "outputs classes"] | None = None,
+    ) -> None:
+        self.kernel = kernel
+        self.targets = jnp.eye(kernel.classes) if targets is None else targets
+        self.loss_scale = jnp.asarray(loss_scale, dtype=float)
+
+    def vector_field(self, t: Float[Array, ""], state: SampleState, args: Any) -> SampleState:
+        """The right-hand side of (19) over Z."""
+        residual = self.residual(state) / self.loss_scale
+        return SampleState(
+            features=-state.weight.T @ self.kernel.apply(residual),
+            weight=-residual @ state.features.T,
+            bias=-jnp.sum(residual, axis=1),
+        )
+
+    def residual(self, state: SampleState) -> Float[Array, "outputs samples"]:
+        """R = WH + b1ᵀ − Y."""
+        return sample_residual(state, self.targets)
+
+    def residual_norms(self, state: SampleState) -> Float[Array, 3]:
+        """Norms of the three parts of R."""
+        return split_eigenspaces(self.residual(state), self.kernel.classes).norms()
+
+    def invariants(self, state: SampleState) -> dict[str, Float[Array, ...]]:
+        """E of (26), n×n."""
+        return {"E": InvariantSides.of(state, self.kernel).invariant}
+
+
+def sample_residual(state: SampleState, targets: Float[Array, "outputs classes"]) -> Float[Array, "outputs samples"]:
+    """R = WH + b1ᵀ − Y for samples sorted by class, each class with its column of ``targets``."""
+    per_class = state.features.shape[1] // targets.shape[1]
+    return state.weight @ state.features + state.bias[:, None] - jnp.repeat(targets, per_class, axis=1)

@@ -1,0 +1,29 @@
+"""What couples samples: block kernels as operators, empirical kernels of networks, estimates of their structure."""
+
+from ntkflow.kernels.alignment import block_share, label_alignment
+from ntkflow.kernels.block import BlockKernel, rates, step_limit
+from ntkflow.kernels.eigenspaces import EIGENSPACES, EigenspaceSplit, split_eigenspaces
+from ntkflow.kernels.estimates import BLOCK_VALUES, BlockEstimate, estimate_block_values
+from ntkflow.kernels.layerwise import DenseNetwork, LayerFactors, layer_factors
+from ntkflow.kernels.tangent import SampleNetwork, TangentKernel, stable_step_limit, top_eigenvalue
+
+__all__ = [
+    "BLOCK_VALUES",
+    "EIGENSPACES",
+    "BlockEstimate",
+    "BlockKernel",
+    "DenseNetwork",
+    "EigenspaceSplit",
+    "LayerFactors",
+    "SampleNetwork",
+    "TangentKernel",
+    "block_share",
+    "estimate_block_values",
+    "label_alignment",
+    "layer_factors",
+    "rates",
+    "split_eigenspaces",
+    "stable_step_limit",
+    "step_limit",
+    "top_eigenvalue",
+]

@@ -1,0 +1,77 @@
+"""The full empirical kernel of any network as an operator: one backward and one forward derivative an application."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol, runtime_checkable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from scipy.sparse.linalg import LinearOperator, eigsh
+
+Of = Literal["features", "logits"]
+
+
+@runtime_checkable
+class SampleNetwork(Protocol):
+    """A network as a function of many samples: see :class:`ntkflow.networks.AbstractClassifier`."""
+
+    def feature_matrix(self, inputs: Float[Array, "samples ..."]) -> Float[Array, "features samples"]: ...
+
+    def logit_matrix(self, inputs: Float[Array, "samples ..."]) -> Float[Array, "outputs samples"]: ...
+
+
+class TangentKernel(eqx.Module):
+    """Θʰ (of features) or Θ (of logits) of a network at its present parameters, over all of them: J Jᵀ, never formed.
+
+    Applying it costs about three passes of the batch through the network and the memory of one; a dense Θʰ would take (nN)²
+    numbers.
+    """
+
+    network: SampleNetwork
+    inputs: Float[Array, "samples ..."]
+    of: Of = eqx.field(static=True)
+
+    def apply(self, array: Float[Array, "neurons samples"]) -> Float[Array, "neurons samples"]:
+        """Σ_{q,j} Θ_{p,q}(xᵢ, xⱼ) array_{q,j}."""
+        parameters, rest = eqx.partition(self.network, eqx.is_inexact_array)
+
+        def outputs(parameters: SampleNetwork) -> Float[Array, "neurons samples"]:
+            network = eqx.combine(parameters, rest)
+            return network.feature_matrix(self.inputs) if self.of == "features" else network.logit_matrix(self.inputs)
+
+        _, transposed = jax.vjp(outputs, parameters)
+        _, product = jax.jvp(outputs, (parameters,), transposed(array))
+        return product
+
+    def output_shape(self) -> tuple[int, int]:
+        """(neurons, samples)."""
+        method = self.network.feature_matrix if self.of == "features" else self.network.logit_matrix
+        return eqx.filter_eval_shape(method, self.inputs).shape
+
+
+@eqx.filter_jit
+def _apply(kernel: TangentKernel, array: Float[Array, "neurons samples"]) -> Float[Array, "neurons samples"]:
+    return kernel.apply(array)
+
+
+def top_eigenvalue(kernel: TangentKernel) -> float:
+    """Largest eigenvalue of the kernel as a matrix over all pairs (neuron, sample), by Lanczos to a relative 1e-6."""
+    shape = kernel.output_shape()
+    size = shape[0] * shape[1]
+
+    def product(vector: np.ndarray) -> np.ndarray:
+        return np.asarray(_apply(kernel, jnp.asarray(vector.reshape(shape)))).reshape(-1)
+
+    if size < 3:  # Lanczos needs room for more than one vector.
+        return float(np.linalg.eigvalsh(np.stack([product(column) for column in np.eye(size)]))[-1])
+    start = np.random.default_rng(0).standard_normal(size)
+    operator = LinearOperator((size, size), matvec=product, dtype=np.float64)
+    return float(eigsh(operator, k=1, which="LA", tol=1e-6, v0=start, return_eigenvectors=False)[0])
+
+
+def stable_step_limit(network: SampleNetwork, inputs: Float[Array, "samples ..."], loss_scale: float) -> float:
+    """2Z/λ_max(Θ): the largest step at which gradient descent on ‖R‖²/(2Z) is stable under the present kernel."""
+    return 2 * loss_scale / top_eigenvalue(TangentKernel(network, inputs, "logits"))

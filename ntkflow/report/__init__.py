@@ -1,0 +1,26 @@
+"""What people look at: figures in two themes, one self-contained page, and the same summary on the terminal."""
+
+from ntkflow.report.comparison_figures import comparison_drawings
+from ntkflow.report.drawing import Drawing, RenderedFigure, render, write_figures
+from ntkflow.report.flow_figures import flow_drawings
+from ntkflow.report.html import render_report
+from ntkflow.report.residuals_figures import residuals_drawings
+from ntkflow.report.style import Theme, colour, line, part_colour, themed
+from ntkflow.report.terminal import print_summary
+
+__all__ = [
+    "Drawing",
+    "RenderedFigure",
+    "Theme",
+    "colour",
+    "comparison_drawings",
+    "flow_drawings",
+    "line",
+    "part_colour",
+    "print_summary",
+    "render",
+    "render_report",
+    "residuals_drawings",
+    "themed",
+    "write_figures",
+]

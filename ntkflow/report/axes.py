@@ -1,0 +1,32 @@
+"""Small things every figure does alike: labels of time, log axes that survive zeros, a legend of parts and sources."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from ntkflow.report.style import PARTS, SOURCES, colour, part_colour
+
+PART_LABELS = tuple(PARTS)
+"""Names of the residual's parts in figures, in the order in which results store them."""
+
+
+def time_label(loss_scale: str) -> str:
+    """The label of a time axis; ``loss_scale`` reads like "Z = 80"."""
+    return f"gradient-flow time ({loss_scale})"
+
+
+def positive(values: np.ndarray) -> np.ndarray:
+    """The values with those a log axis cannot show left out."""
+    return np.where(values > 0, values, np.nan)
+
+
+def part_legend(axes: Axes, sources: Sequence[str], **options: object) -> None:
+    """One legend for colours (parts) and line styles (sources)."""
+    handles = [Line2D([], [], color=part_colour(part), label=part) for part in PARTS]
+    if len(sources) > 1:
+        handles += [Line2D([], [], color=colour("grey"), label=source, **SOURCES[source]) for source in sources]
+    axes.legend(handles=handles, **options)  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,255 @@
+"""Figures of a comparison, drawn from what its results file holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from ntkflow.report.axes import PART_LABELS, part_legend, positive, time_label
+from ntkflow.report.drawing import Drawing
+from ntkflow.report.style import colour, line, part_colour
+
+_SOURCE = {"full_frozen": "full frozen", "three_values": "three values"}
+_WIDE = (7.4, 3.6)
+
+
+def comparison_drawings(tree: xr.DataTree) -> tuple[Drawing, ...]:
+    """All figures of a comparison result."""
+    return (
+        Drawing(
+            "residuals",
+            "Residual: the real network and its forecasts",
+            "Frobenius norms of the three parts of the residual R = f(X) − Y on the training samples against gradient-flow "
+            "time. Solid: the real network. Dashed: forecast with the whole measured Θʰ held constant. Dotted: forecast with "
+            "its three block values. Grey verticals: the snapshots at which kernels were measured and forecasts start; each "
+            "panel has the forecasts from one of them.",
+            lambda: _residuals(tree),
+        ),
+        Drawing(
+            "errors",
+            "Error of the forecasts against their horizon",
+            "Relative error |‖R_e‖ forecast − ‖R_e‖ real| / ‖R_e‖ real of each part, against the time since the snapshot, in "
+            "units of the e-fold time of the slowest part that moves. The grey line is 10 %.",
+            lambda: _errors(tree),
+        ),
+        Drawing(
+            "rates",
+            "Decay rates by eigenspace: measured and predicted",
+            "Rates −d log‖R_e‖/dt just after each snapshot. Circles: fitted to the real run, bars: half the difference "
+            "between the slopes of the fitting window's halves. Squares: the eigenvalue of the nearest block kernel of the "
+            "measured Θ over Z, bars: jackknife standard error over samples. Diamonds: the whole measured Θ applied to the "
+            "residual. Rates that are not positive (a part that grows) are left out of the logarithmic axis and stand in the "
+            "table.",
+            lambda: _rates(tree),
+        ),
+        Drawing(
+            "kernels",
+            "Measured kernels",
+            "Traced kernels, (1/C) Σ_k Θ_{k,k} and (1/n) Σ_p Θʰ_{p,p}, on the training samples sorted by class, at the first "
+            "snapshot and at the end of training, each divided by its largest entry. Class blocks lie along the diagonal.",
+            lambda: _kernels(tree),
+        ),
+        Drawing(
+            "structure",
+            "Block values and alignment over training",
+            "Left: means of the traced Θʰ over its diagonal (d), pairs of one class (c) and pairs of two classes (n), with "
+            "jackknife standard errors over samples. Right: alignment of the traced kernels with the labels, thesis (2.63), "
+            "and the share of ‖Θʰ‖² that the nearest block kernel has. The last point is the end of training.",
+            lambda: _structure(tree),
+        ),
+        Drawing(
+            "collapse",
+            "Neural collapse and the invariant",
+            "Left: neural-collapse metrics at the snapshots and at the end of training, each divided by its value at the "
+            "first snapshot. Right: cosine between the two sides of the invariant (26), WᵀW/m and the feature side, which is "
+            "1 if they are proportional, as collapse needs.",
+            lambda: _collapse(tree),
+        ),
+    )
+
+
+def _dataset(tree: xr.DataTree, group: str) -> xr.Dataset:
+    return tree[group].to_dataset()
+
+
+def _scale(tree: xr.DataTree) -> str:
+    return str(tree["scenario"].attrs["loss_scale"])
+
+
+def _residuals(tree: xr.DataTree) -> Figure:
+    training, theory = _dataset(tree, "training"), _dataset(tree, "theory")
+    starts = theory["snapshot_time"].to_numpy()
+    count = len(starts)
+    columns = 2 if count > 1 else 1
+    rows = -(-count // columns)
+    figure = Figure(figsize=(3.9 * columns if columns > 1 else 5.2, 3.0 * rows + 0.3))
+    panels = np.atleast_1d(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)).reshape(-1)
+    times, norms = training["norm_time"].to_numpy(), training["residual_norm"].to_numpy()
+    # Time 0 has no place on a logarithmic axis: it is drawn at the first time after it.
+    first = times[1]
+    labels = [str(label) for label in theory["snapshot"].to_numpy()]
+    for index, axes in enumerate(panels):
+        if index >= count:
+            axes.set_visible(False)
+            continue
+        for start in starts:
+            axes.axvline(max(start, first), color=colour("grey"), linewidth=0.6)
+        for part, name in enumerate(PART_LABELS):
+            axes.loglog(np.maximum(times, first), positive(norms[:, part]), **line(name, "real"))
+            for model_index, model in enumerate(theory["model"].to_numpy()):
+                since = theory["forecast_time"].to_numpy()[index]
+                made = theory["forecast_norm"].to_numpy()[index, model_index, :, part]
+                axes.loglog(np.maximum(since, first), positive(made), **line(name, _SOURCE[str(model)]))
+        axes.set_title(f"from {labels[index]}")
+        axes.set_ylim(bottom=max(norms[norms > 0].min() / 4, 1e-12))
+    for axes in panels[max(count - columns, 0) : count]:
+        axes.set_xlabel(time_label(_scale(tree)))
+        axes.tick_params(labelbottom=True)
+    for axes in panels[::columns]:
+        axes.set_ylabel("‖R_e‖_F")
+    part_legend(panels[0], ["real", *(_SOURCE[str(model)] for model in theory["model"].to_numpy())], loc="lower left")
+    return figure
+
+
+def _errors(tree: xr.DataTree) -> Figure:
+    comparison, theory = _dataset(tree, "comparison"), _dataset(tree, "theory")
+    models = [str(model) for model in theory["model"].to_numpy()]
+    figure = Figure(figsize=(3.7 * len(models) if len(models) > 1 else 5.2, 3.4))
+    panels = figure.subplots(1, len(models), sharey=True, squeeze=False)[0]
+    for model_index, (axes, model) in enumerate(zip(panels, models, strict=True)):
+        for snapshot in range(theory.sizes["snapshot"]):
+            e_folds = comparison["e_fold_time"].to_numpy()[snapshot]
+            unit = np.nanmax(e_folds) if np.isfinite(e_folds).any() else 1.0
+            since = (theory["forecast_time"].to_numpy()[snapshot] - theory["snapshot_time"].to_numpy()[snapshot]) / unit
+            for part, name in enumerate(PART_LABELS):
+                error = comparison["norm_error"].to_numpy()[snapshot, model_index, :, part]
+                opacity = 1.0 - 0.65 * snapshot / max(theory.sizes["snapshot"] - 1, 1)
+                axes.loglog(positive(since), positive(error), color=part_colour(name), alpha=opacity, linewidth=1.4)
+        axes.axhline(0.1, color=colour("grey"), linewidth=0.8)
+        axes.axvline(1.0, color=colour("grey"), linewidth=0.8)
+        axes.set_title(_SOURCE[model])
+        axes.set_xlabel("time since snapshot (e-folds)")
+        axes.set_ylim(1e-5, 3)
+    panels[0].set_ylabel("relative error of ‖R_e‖")
+    part_legend(panels[0], [], loc="lower right")
+    return figure
+
+
+def _rates(tree: xr.DataTree) -> Figure:
+    comparison, theory = _dataset(tree, "comparison"), _dataset(tree, "theory")
+    figure = Figure(figsize=_WIDE)
+    panels = figure.subplots(1, 3, sharey=True)
+    labels = [str(label) for label in theory["snapshot"].to_numpy()]
+    place = np.arange(len(labels))
+    kinds: tuple[tuple[str, str, str, xr.Dataset, str | None], ...] = (
+        ("measured", "o", "rate_measured", comparison, "rate_measured_curvature"),
+        ("block values", "s", "rate_block", theory, "rate_block_standard_error"),
+        ("whole kernel", "D", "rate_whole", theory, None),
+    )
+    for part, (axes, name) in enumerate(zip(panels, PART_LABELS, strict=True)):
+        for offset, (label, marker, variable, dataset, error) in enumerate(kinds):
+            value = positive(dataset[variable].to_numpy()[:, part])
+            bars = None if error is None else np.nan_to_num(dataset[error].to_numpy()[:, part])
+            if bars is not None:
+                # A bar that reaches 0 or below would run off the logarithmic axis.
+                bars = np.stack([np.minimum(bars, 0.95 * np.nan_to_num(value)), bars])
+            axes.errorbar(
+                place + 0.22 * (offset - 1),
+                value,
+                yerr=bars,
+                fmt=marker,
+                color=part_colour(name) if offset != 1 else colour("ink"),
+                markerfacecolor=part_colour(name) if offset == 0 else "none",
+                markersize=6,
+                linestyle="none",
+                linewidth=1.2,
+                label=label,
+            )
+        axes.set_yscale("log")
+        axes.set_title(name)
+        axes.set_xticks(place, labels, rotation=30, ha="right")
+        axes.margins(x=0.15)
+    panels[0].set_ylabel(f"rate ({_scale(tree)})")
+    panels[1].legend(loc="best", fontsize=9)
+    return figure
+
+
+def _kernels(tree: xr.DataTree) -> Figure:
+    training = _dataset(tree, "training")
+    figure = Figure(figsize=(6.6, 6.2))
+    panels = figure.subplots(2, 2)
+    moments = training["moment"].to_numpy()
+    image: Any = None
+    for row, (variable, name) in enumerate((("logit_kernel", "Θ"), ("feature_kernel", "Θʰ"))):
+        for column, index in enumerate((0, len(moments) - 1)):
+            axes = panels[row, column]
+            matrix = training[variable].to_numpy()[index]
+            image = axes.imshow(matrix / matrix.max(), vmin=0, vmax=1, interpolation="nearest", aspect="equal")
+            axes.set_title(f"{name}, {moments[index]}")
+            axes.grid(False)
+            axes.set_xticks([])
+            axes.set_yticks([])
+            for spine in axes.spines.values():
+                spine.set_visible(False)
+    figure.colorbar(image, ax=panels, shrink=0.6, label="share of largest entry")
+    return figure
+
+
+def _structure(tree: xr.DataTree) -> Figure:
+    training = _dataset(tree, "training")
+    place = np.arange(training.sizes["moment"])
+    labels = [str(label) for label in training["moment"].to_numpy()]
+    figure = Figure(figsize=_WIDE)
+    left, right = figure.subplots(1, 2)
+    for value, (name, ink) in enumerate((("d", "purple"), ("c", "orange"), ("n", "sky"))):
+        left.errorbar(
+            place,
+            training["feature_block_value"].to_numpy()[:, value],
+            yerr=training["feature_block_standard_error"].to_numpy()[:, value],
+            color=colour(ink),
+            marker="o",
+            capsize=2,
+            label=name,
+        )
+    left.set_title("block values of Θʰ")
+    left.set_ylim(bottom=0)
+    left.legend(ncols=3)
+    right.plot(place, training["logit_alignment"], color=colour("blue"), marker="o", label="alignment of Θ")
+    right.plot(place, training["feature_alignment"], color=colour("vermillion"), marker="s", label="alignment of Θʰ")
+    right.plot(place, training["feature_block_share"], color=colour("grey"), marker="D", label="block share of Θʰ")
+    right.set_title("structure")
+    right.set_ylim(0, 1.05)
+    right.legend()
+    for axes in (left, right):
+        axes.set_xticks(place, labels, rotation=30, ha="right")
+    return figure
+
+
+def _collapse(tree: xr.DataTree) -> Figure:
+    training = _dataset(tree, "training")
+    place = np.arange(training.sizes["moment"])
+    labels = [str(label) for label in training["moment"].to_numpy()]
+    figure = Figure(figsize=_WIDE)
+    left, right = figure.subplots(1, 2)
+    shown = (
+        ("nc1_trace_ratio", "blue", "o"),
+        ("nc1_cdnv", "sky", "s"),
+        ("nc2_etf_distance", "vermillion", "D"),
+        ("nc3_unit_means", "green", "^"),
+    )
+    for name, ink, marker in shown:
+        values = training[name].to_numpy()
+        left.plot(place, values / values[0], color=colour(ink), marker=marker, label=name)
+    left.axhline(1.0, color=colour("grey"), linewidth=0.8)
+    left.set_ylim(bottom=0)
+    left.set_title("metrics over their first value")
+    left.legend(fontsize=9)
+    right.plot(place, training["invariant_alignment"], color=colour("purple"), marker="o")
+    right.set_title("alignment of the invariant's sides")
+    right.set_ylim(0, 1.02)
+    for axes in (left, right):
+        axes.set_xticks(place, labels, rotation=30, ha="right")
+    return figure

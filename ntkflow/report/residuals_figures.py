@@ -1,0 +1,53 @@
+"""Figures of a residuals scenario: gradient-descent steps beside the flow, for every step size."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from ntkflow.report.axes import PART_LABELS, part_legend, positive
+from ntkflow.report.drawing import Drawing
+from ntkflow.report.style import line, part_colour
+
+
+def residuals_drawings(tree: xr.DataTree) -> tuple[Drawing, ...]:
+    """All figures of a residuals result."""
+    return (
+        Drawing(
+            "residuals",
+            "Residual by eigenspace under a constant block kernel",
+            "Norms of the residual's three parts against gradient-flow time t = η·step. Dots: gradient descent. Lines: the "
+            "gradient flow. One panel for each step size η; above the largest stable step the part with the largest "
+            "eigenvalue grows.",
+            lambda: _residuals(tree),
+        ),
+    )
+
+
+def _residuals(tree: xr.DataTree) -> Figure:
+    theory = tree["theory"].to_dataset()
+    sizes = theory["step_size"].to_numpy()
+    columns = min(len(sizes), 3)
+    rows = -(-len(sizes) // columns)
+    figure = Figure(figsize=(max(2.9 * columns, 5.2), 3.2 * rows))
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).reshape(-1)
+    limit = float(theory["step_limit"])
+    start = theory["descent_norm"].to_numpy()[0, 0]
+    for index, axes in enumerate(panels):
+        if index >= len(sizes):
+            axes.set_visible(False)
+            continue
+        times = theory["time"].to_numpy()[index]
+        # As many dots as can be told apart.
+        dots = np.unique(np.linspace(0, len(times) - 1, 40).astype(int))
+        for part, name in enumerate(PART_LABELS):
+            axes.semilogy(times, positive(theory["flow_norm"].to_numpy()[index, :, part]), **line(name, "real"))
+            descent = positive(theory["descent_norm"].to_numpy()[index, :, part])
+            axes.semilogy(times[dots], descent[dots], ".", color=part_colour(name))
+        axes.set_title(f"η = {sizes[index]:.3g}" + (" (unstable)" if sizes[index] >= limit else ""))
+        axes.set_xlabel(f"time ({tree['scenario'].attrs['loss_scale']})")
+        axes.set_ylim(start[start > 0].min() * 1e-6, start.max() * 1e3)
+    panels[0].set_ylabel("‖R_e‖_F")
+    part_legend(panels[-1] if len(sizes) == len(panels) else panels[len(sizes) - 1], [], loc="lower left", fontsize=8)
+    return figure

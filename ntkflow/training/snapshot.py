@@ -1,0 +1,166 @@
+"""One moment of a training run, measured: the state, the kernels' structure, the invariant, the collapse metrics."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ntkflow.collapse import collapse_metrics
+from ntkflow.flows import InvariantSides, SampleState
+from ntkflow.kernels import (
+    BlockEstimate,
+    TangentKernel,
+    block_share,
+    estimate_block_values,
+    label_alignment,
+    layer_factors,
+    rates,
+    split_eigenspaces,
+    top_eigenvalue,
+)
+from ntkflow.networks import MLP, AbstractClassifier
+from ntkflow.training.history import Checkpoint
+from ntkflow.training.problem import Problem, accuracy, residual_matrix
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelMeasurement:
+    """The structure of one traced kernel (Θ or Θʰ) on the training samples.
+
+    Attributes:
+        traced: mean over the outputs (or features) p of the kernel of p with itself, N×N: the trace over p divided by how
+            many there are.
+        block: its block values, standard errors by a jackknife over samples.
+        spread: standard deviation over p of the block values of p's own kernel; 0 if all outputs had one kernel.
+        alignment: of ``traced`` with the labels, (2.63).
+        block_share: share of ‖traced‖²_F that its nearest block kernel has.
+    """
+
+    traced: Float[np.ndarray, "samples samples"]
+    block: BlockEstimate
+    spread: Float[np.ndarray, 3]
+    alignment: float
+    block_share: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """A trained network at one time, with everything a forecast starts from and is judged by.
+
+    Attributes:
+        time: gradient-flow time.
+        step: step of gradient descent, or None.
+        network: the network itself.
+        state: H, W, b on the training samples.
+        residual: R there.
+        logit_kernel: structure of Θ, all parameters.
+        feature_kernel: structure of Θʰ, the parameters below the readout.
+        rates_block: λ/Z of the nearest block kernel of Θ, for the three parts of R.
+        rates_whole: −d log‖R_e‖/dt at this moment under the whole Θ: ⟨R_e, (ΘR)_e⟩/(Z‖R_e‖²).
+        step_limit: 2Z/λ_max(Θ), over all outputs and samples.
+        invariant: E of (26) with the measured block values of Θʰ; conserved only as far as those are constant and right.
+        metrics: neural-collapse metrics by name.
+        train_accuracy: share of training samples classified right.
+        test_accuracy: share of test samples; NaN without any.
+    """
+
+    time: float
+    step: int | None
+    network: AbstractClassifier
+    state: SampleState
+    residual: Float[Array, "classes samples"]
+    logit_kernel: KernelMeasurement
+    feature_kernel: KernelMeasurement
+    rates_block: Float[np.ndarray, 3]
+    rates_whole: Float[np.ndarray, 3]
+    step_limit: float
+    invariant: InvariantSides
+    metrics: dict[str, float]
+    train_accuracy: float
+    test_accuracy: float
+
+    @property
+    def residual_norms(self) -> Float[np.ndarray, 3]:
+        """Norms of the three parts of R."""
+        return np.asarray(split_eigenspaces(self.residual, self.feature_kernel.block.kernel.classes).norms())
+
+    @property
+    def label(self) -> str:
+        """How tables and figures name this moment."""
+        return f"t = {self.time:g}" if self.step is None else f"step {self.step}"
+
+    def __str__(self) -> str:
+        return (
+            f"Snapshot at {self.label} (t = {self.time:g})\n"
+            f"  logits:   {self.logit_kernel.block}, alignment {self.logit_kernel.alignment:.3f}\n"
+            f"  features: {self.feature_kernel.block}, alignment {self.feature_kernel.alignment:.3f}\n"
+            f"  residual norms {np.array2string(self.residual_norms, precision=4)}, "
+            f"rates from block values {np.array2string(self.rates_block, precision=4)}, "
+            f"from the whole kernel {np.array2string(self.rates_whole, precision=4)}"
+        )
+
+
+def measure_snapshot(
+    checkpoint: Checkpoint, problem: Problem, test_inputs: Float[Array, "samples ..."], test_labels: Array
+) -> Snapshot:
+    """Measure the kernels of a dense network at one moment of its training; exact, layer by layer, no Jacobian.
+
+    Raises:
+        TypeError: for a network that is not dense.
+    """
+    network = checkpoint.network
+    if not isinstance(network, MLP):
+        raise TypeError(f"kernels are measured layer by layer, for dense networks; {type(network).__name__} is not one")
+    factors = layer_factors(network, problem.inputs)
+    logits = TangentKernel(network, problem.inputs, "logits")
+    residual = residual_matrix(problem, network)
+    logit_kernel = _measure(factors.traced_logit_kernel(), factors.output_logit_kernels(), problem.classes)
+    feature_kernel = _measure(factors.traced_feature_kernel(), factors.neuron_feature_kernels(), problem.classes)
+    features = factors.features.T
+    state = SampleState(features, network.readout.weight, network.readout.bias)
+    metrics = jax.jit(collapse_metrics)(features, network.readout.weight, network.readout.bias)
+    labels = jnp.repeat(jnp.arange(problem.classes), problem.inputs.shape[0] // problem.classes)
+    return Snapshot(
+        time=checkpoint.time,
+        step=checkpoint.step,
+        network=network,
+        state=state,
+        residual=residual,
+        logit_kernel=logit_kernel,
+        feature_kernel=feature_kernel,
+        rates_block=np.asarray(rates(logit_kernel.block.kernel, problem.loss_scale)),
+        rates_whole=np.asarray(instantaneous_rates(logits, residual, problem.classes, problem.loss_scale)),
+        step_limit=2 * problem.loss_scale / top_eigenvalue(logits),
+        invariant=InvariantSides.of(state, feature_kernel.block.kernel),
+        metrics={name: float(value) for name, value in metrics.items()},
+        train_accuracy=float(accuracy(network, problem.inputs, labels)),
+        test_accuracy=float(accuracy(network, test_inputs, test_labels)) if len(test_labels) else float("nan"),
+    )
+
+
+@eqx.filter_jit
+def instantaneous_rates(
+    kernel: TangentKernel, residual: Float[Array, "classes samples"], classes: int, loss_scale: float
+) -> Float[Array, 3]:
+    """−d log‖R_e‖/dt of the three parts under Ṙ = −ΘR/Z: ⟨R_e, (ΘR)_e⟩/(Z‖R_e‖²), exact for gradient flow."""
+    parts = split_eigenspaces(residual, classes).parts()
+    moved = split_eigenspaces(kernel.apply(residual), classes).parts()
+    return jnp.sum(parts * moved, axis=(1, 2)) / (loss_scale * jnp.sum(parts**2, axis=(1, 2)))
+
+
+def _measure(
+    traced: Float[Array, "samples samples"], single: Float[Array, "outputs samples samples"], classes: int
+) -> KernelMeasurement:
+    own = np.stack([estimate_block_values(kernel, classes).values for kernel in single])
+    return KernelMeasurement(
+        traced=np.asarray(traced),
+        block=estimate_block_values(traced, classes),
+        spread=own.std(axis=0),
+        alignment=float(label_alignment(traced, classes)),
+        block_share=float(block_share(traced, classes)),
+    )

@@ -1,0 +1,20 @@
+"""Shared settings: float64, strict dtypes, and every annotated shape checked while the tests run."""
+
+from __future__ import annotations
+
+import os
+
+# Before jax is imported: the tests are about numbers, not about which device this machine has.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+settings.register_profile("ntkflow", deadline=None, max_examples=25, derandomize=True)
+settings.load_profile("ntkflow")
+
+install_import_hook("ntkflow", "runtime_types.check")
