@@ -66,7 +66,7 @@ def run(
         # The first two tables are what a comparison is about; `ntkflow show` and the report have them all.
         print_summary(dataclasses.replace(summary, tables=summary.tables[:2]), console)
         console.print()
-    print(f"Report: {folder / 'report.html'}")  # noqa: T201
+    print(f"Report: {folder / 'report.html'}")
 
 
 @app.command()
@@ -85,7 +85,7 @@ def validate(
             failed = True
             _complain(error)
         else:
-            print(f"{file}: fine ({loaded.scenario.kind})")  # noqa: T201
+            print(f"{file}: fine ({loaded.scenario.kind})")
     if failed:
         raise typer.Exit(UserError.exit_code)
 
@@ -95,7 +95,7 @@ def schema() -> None:
     """Print the JSON Schema of scenarios, for editors."""
     from ntkflow.scenario import json_schema
 
-    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))  # noqa: T201
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
 
 
 @app.command()
@@ -137,10 +137,11 @@ def main() -> NoReturn:
         _complain(error)
         code = error.exit_code
     except typer.TyperException as error:
-        error.show()
+        # Click's own errors about the command's words know how to print themselves.
+        getattr(error, "show", lambda: print(f"error: {error}", file=sys.stderr))()
         code = UserError.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted", file=sys.stderr)  # noqa: T201
+        print("interrupted", file=sys.stderr)
         code = 130
     except BrokenPipeError:
         # `ntkflow schema | head`: the reader has gone. Python would complain about it once more while shutting down.
@@ -151,13 +152,13 @@ def main() -> NoReturn:
         print(
             "\nThis is a mistake in ntkflow, not in your scenario. Please report it with the lines above.",
             file=sys.stderr,
-        )  # noqa: T201
+        )
         code = 70
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _complain(error: UserError) -> None:
-    print(f"error: {error}", file=sys.stderr)  # noqa: T201
+    print(f"error: {error}", file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -38,9 +38,9 @@ def cache_folder() -> Path:
 def configure_jax() -> None:
     """Switch JAX to float64, and keep compiled programs between runs where that is safe.
 
-    For the command line; a library must not do this. On a CPU programs are kept only if NTKFLOW_CACHE asks for it: XLA's
-    compiled CPU code can end in an illegal instruction on another machine that shares the folder, and loading it prints
-    warnings by the screenful.
+    For the command line; a library must not do this. On a CPU programs are kept only if NTKFLOW_CACHE asks for it:
+    XLA's compiled CPU code can end in an illegal instruction on another machine that shares the folder, and loading it
+    prints warnings by the screenful.
     """
     import jax
 

@@ -1,7 +1,7 @@
 """The mistakes and accidents that a user can do something about.
 
-Everything raised on purpose for a user derives from :class:`UserError`: one message that says where, what, and what to do
-about it. The command line prints it and leaves with ``exit_code``; it never shows a traceback for one of these.
+Everything raised on purpose for a user derives from :class:`UserError`: one message that says where, what, and what to
+do about it. The command line prints it and leaves with ``exit_code``; it never shows a traceback for one of these.
 """
 
 from __future__ import annotations

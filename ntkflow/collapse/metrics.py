@@ -1,8 +1,8 @@
 """Neural-collapse metrics, every definition under its own name.
 
-Several definitions of "NC1" and "NC3" are in use; none of them is called that here. All take features H (n×N) of samples
-sorted by class, every class of the same size m. Notation: ⟨h⟩_c class means, ⟨h⟩ their mean, Σ_W = (1/N) Σ_{c,i} (h_i −
-⟨h⟩_c)(h_i − ⟨h⟩_c)ᵀ, Σ_B = (1/C) Σ_c (⟨h⟩_c − ⟨h⟩)(⟨h⟩_c − ⟨h⟩)ᵀ.
+Several definitions of "NC1" and "NC3" are in use; none of them is called that here. All take features H (n×N) of
+samples sorted by class, every class of the same size m. Notation: ⟨h⟩_c class means, ⟨h⟩ their mean, Σ_W = (1/N)
+Σ_{c,i} (h_i − ⟨h⟩_c)(h_i − ⟨h⟩_c)ᵀ, Σ_B = (1/C) Σ_c (⟨h⟩_c − ⟨h⟩)(⟨h⟩_c − ⟨h⟩)ᵀ.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from jaxtyping import Array, Float
 from ntkflow.kernels import split_eigenspaces
 
 METRICS: dict[str, str] = {
-    "nc1_within_std": "NC1. Standard deviation of a feature within a class, averaged over features and classes (paper 3, Fig. 2c).",
+    "nc1_within_std": "NC1. Standard deviation of a feature within a class, averaged over features and classes "
+    "(paper 3, Fig. 2c).",
     "nc1_trace_ratio": "NC1. Tr Σ_W / Tr Σ_B.",
-    "nc1_pinv": "NC1. Tr(Σ_W Σ_B†)/C, with the pseudo-inverse cut at the C − 1 largest eigenvalues (Papyan, Han, Donoho 2020).",
-    "nc1_cdnv": "NC1. Class-distance normalised variance: mean over pairs of classes of (v_c + v_c')/(2‖⟨h⟩_c − ⟨h⟩_c'‖²), "
-    "v_c the mean squared distance to the class mean (Galanti, György, Hutter 2021).",
-    "nc2_etf_distance": "NC2. ‖MᵀM/‖MᵀM‖_F − Φ/‖Φ‖_F‖_F, M the centred class means scaled to unit length, Φ = I − 11ᵀ/C "
-    "(paper 3, Fig. 2d).",
+    "nc1_pinv": "NC1. Tr(Σ_W Σ_B†)/C, the pseudo-inverse cut at the C − 1 largest eigenvalues "
+    "(Papyan, Han, Donoho 2020).",
+    "nc1_cdnv": "NC1. Class-distance normalised variance: mean over pairs of classes of (v_c + v_c')/(2‖⟨h⟩_c − "
+    "⟨h⟩_c'‖²), v_c the mean squared distance to the class mean (Galanti, György, Hutter 2021).",
+    "nc2_etf_distance": "NC2. ‖MᵀM/‖MᵀM‖_F − Φ/‖Φ‖_F‖_F, M the centred class means scaled to unit length, "
+    "Φ = I − 11ᵀ/C (paper 3, Fig. 2d).",
     "nc2_norm_variation": "NC2. Standard deviation over mean of the lengths of the centred class means.",
     "nc2_angle_deviation": "NC2. Root mean square over pairs of classes of cos(⟨h⟩_c − ⟨h⟩, ⟨h⟩_c' − ⟨h⟩) + 1/(C − 1).",
     "nc3_unit_means": "NC3. ‖Wᵀ/‖W‖_F − M/‖M‖_F‖_F with centred class means scaled to unit length (paper 3, Fig. 2e).",
@@ -93,7 +95,7 @@ def _trace_against_pseudo_inverse(
     within: Float[Array, "features classes per_class"], means: Float[Array, "features classes"]
 ) -> Float[Array, ""]:
     """Tr(Σ_W Σ_B†) from the thin SVD of the centred class means, whose rank is C − 1 by construction."""
-    neurons, classes, per_class = within.shape
+    neurons, classes, _ = within.shape
     directions, singular, _ = jnp.linalg.svd(means, full_matrices=False)
     rank = min(neurons, classes - 1)
     projected = directions[:, :rank].T @ within.reshape(neurons, -1)

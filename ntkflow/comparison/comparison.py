@@ -96,17 +96,20 @@ def compare_snapshot(
     times, real = history.times[indices], history.residuals[indices]
     e_folds = e_fold_times(history.norm_times, history.norms, snapshot.time)
     real_parts = _parts(real, problem.classes)
-    forecasts = {model: forecast(snapshot, problem, model, times, integration) for model in models}
+    forecasts: dict[Model, Forecast] = {
+        model: forecast(snapshot, problem, model, times, integration) for model in models
+    }
+    errors: dict[Model, ForecastErrors] = {
+        model: forecast_errors(made, real_parts, _parts(made.residuals, problem.classes), e_folds)
+        for model, made in forecasts.items()
+    }
     return SnapshotComparison(
         snapshot=snapshot,
         rates=compare_rates(snapshot, history, problem, step_size),
         times=times,
         real_norms=np.linalg.norm(real_parts, axis=(2, 3)),
         forecasts=forecasts,
-        errors={
-            model: forecast_errors(made, real_parts, _parts(made.residuals, problem.classes), e_folds)
-            for model, made in forecasts.items()
-        },
+        errors=errors,
     )
 
 

@@ -21,6 +21,7 @@ class ForecastErrors:
     Attributes:
         norm_errors: |‖R_e‖ predicted − ‖R_e‖ real| / ‖R_e‖ real, for the three parts.
         share_errors: the same difference over the norm ‖R‖ of the whole real residual: what the error amounts to.
+        total_errors: |‖R‖ predicted − ‖R‖ real| / ‖R‖ real, of the whole residual.
         vector_errors: ‖R_e predicted − R_e real‖ / ‖R_e real‖: also wrong directions count.
         e_folds: time until each real part has fallen to 1/e of its norm at the snapshot; NaN if it does not in the run.
         slowest: index of the slowest part that moves: the largest finite one of ``e_folds``; None if none moves.
@@ -29,6 +30,7 @@ class ForecastErrors:
 
     norm_errors: Float[np.ndarray, "times 3"]
     share_errors: Float[np.ndarray, "times 3"]
+    total_errors: Float[np.ndarray, " times"]
     vector_errors: Float[np.ndarray, "times 3"]
     e_folds: Float[np.ndarray, 3]
     slowest: int | None
@@ -42,6 +44,10 @@ class ForecastErrors:
     def worst_within(self, times: Float[np.ndarray, " times"], start: float, duration: float) -> Float[np.ndarray, 3]:
         """Largest norm error of each part within ``duration`` after the snapshot."""
         return self.norm_errors[times <= start + duration * (1 + 1e-12)].max(axis=0)
+
+    def worst_total_within(self, times: Float[np.ndarray, " times"], start: float, duration: float) -> float:
+        """Largest error of the whole residual's norm within ``duration`` after the snapshot."""
+        return float(self.total_errors[times <= start + duration * (1 + 1e-12)].max())
 
 
 def forecast_errors(
@@ -61,7 +67,7 @@ def forecast_errors(
     real = np.linalg.norm(real_parts, axis=(2, 3))
     predicted = np.linalg.norm(predicted_parts, axis=(2, 3))
     distance = np.linalg.norm(predicted_parts - real_parts, axis=(2, 3))
-    total = np.sqrt((real**2).sum(axis=1, keepdims=True))
+    total, predicted_total = (np.sqrt((norms**2).sum(axis=1)) for norms in (real, predicted))
     # A part that is exactly 0 in the run (no within-class part, say) leaves nothing to be relative to.
     safe = np.where(real > 0, real, np.nan)
     norm_errors = np.abs(predicted - real) / safe
@@ -70,7 +76,8 @@ def forecast_errors(
     moving = np.flatnonzero(np.isfinite(e_folds))
     return ForecastErrors(
         norm_errors=norm_errors,
-        share_errors=np.abs(predicted - real) / total,
+        share_errors=np.abs(predicted - real) / total[:, None],
+        total_errors=np.abs(predicted_total - total) / total,
         vector_errors=distance / safe,
         e_folds=e_folds,
         slowest=int(moving[np.argmax(e_folds[moving])]) if moving.size else None,

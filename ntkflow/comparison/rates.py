@@ -34,7 +34,8 @@ class MeasuredRate:
 def measure_rate(times: Float[np.ndarray, " times"], norms: Float[np.ndarray, " times"], start: float) -> MeasuredRate:
     """Fit the decay rate of one part of the residual just after ``start``.
 
-    The window ends where log‖R_e‖ has moved by :data:`WINDOW`, or at the fifth point if that comes later, or with the run.
+    The window ends where log‖R_e‖ has moved by :data:`WINDOW`, or at the fifth point if that comes later, or with the
+    run.
     """
     first = int(np.searchsorted(times, start - 1e-12 * max(abs(start), 1.0)))
     t, norm = times[first:], norms[first:]
@@ -53,8 +54,8 @@ def measure_rate(times: Float[np.ndarray, " times"], norms: Float[np.ndarray, " 
 def gradient_descent_rate(rate: Float[np.ndarray, ...], step_size: float) -> Float[np.ndarray, ...]:
     """The rate −log|1 − ηr|/η per unit of time t = η·step at which gradient descent decays where the flow decays at r.
 
-    Gradient descent multiplies a mode by 1 − ηr a step (paper 3, (13)–(15)). For ηr ≪ 1 it is the flow's rate; infinite at
-    ηr = 1, negative (growth) beyond ηr = 2.
+    Gradient descent multiplies a mode by 1 − ηr a step (paper 3, (13)–(15)). For ηr ≪ 1 it is the flow's rate;
+    infinite at ηr = 1, negative (growth) beyond ηr = 2.
     """
     with np.errstate(divide="ignore"):
         return -np.log(np.abs(1 - step_size * rate)) / step_size

@@ -54,8 +54,8 @@ class Dataset:
 
     def __str__(self) -> str:
         return (
-            f"{self.name}: {self.inputs.shape[0]} training samples, {self.per_class} of each of {self.classes} classes, "
-            f"shape {self.inputs.shape[1:]}, {self.normalization}; {self.test_inputs.shape[0]} test samples"
+            f"{self.name}: {self.inputs.shape[0]} training samples, {self.per_class} of each of {self.classes} "
+            f"classes, shape {self.inputs.shape[1:]}, {self.normalization}; {self.test_inputs.shape[0]} test samples"
         )
 
 

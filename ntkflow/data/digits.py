@@ -18,12 +18,12 @@ def load_digits(
     """
     from sklearn.datasets import load_digits as load  # scikit-learn takes a second to import.
 
-    images, labels = load(return_X_y=True)
+    images, labels = map(np.asarray, load(return_X_y=True))
     wanted = labels < classes
     return balanced_dataset(
         "scikit-learn digits",
         images[wanted] / 16.0,
-        np.asarray(labels[wanted]),
+        labels[wanted],
         samples_per_class=samples_per_class,
         encoding=encoding,
         normalization="pixels divided by 16, to [0, 1]",

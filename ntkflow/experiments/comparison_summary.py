@@ -44,13 +44,12 @@ def comparison_summary(
         if history.steps is None
         else f"{history.steps[-1]} full-batch gradient-descent steps of {step_size:g} (t = {history.times[-1]:g})"
     )
-    head = first.network
+    hidden = [scenario.network.width] * scenario.network.hidden_layers
+    sizes = "-".join(map(str, [dataset.inputs[0].size, *hidden, scenario.network.features, dataset.classes]))
     statements = (
         f"{dataset}.",
-        f"{scenario.network.activation} network {dataset.inputs[0].size}-"
-        + "-".join([str(scenario.network.width)] * scenario.network.hidden_layers)
-        + ("-" if scenario.network.hidden_layers else "")
-        + f"{scenario.network.features}-{dataset.classes}, {head.parameter_count()} parameters, {how}, loss ‖R‖²/(2Z), {z}.",
+        f"{scenario.network.activation} network {sizes}, {first.network.parameter_count()} parameters, {how}, loss "
+        f"‖R‖²/(2Z), {z}.",
         *_statement_on_forecasts(comparisons),
     )
     return Summary(
@@ -77,8 +76,10 @@ def _statement_on_forecasts(comparisons: Sequence[SnapshotComparison]) -> tuple[
         known = [value for value in worst if value is not None]
         if known:
             sentences.append(
-                f"{_NAMES[model].capitalize()} forecast: over the first e-fold of the slowest part that moves, that part's "
-                f"norm is at most {100 * max(known):.2g} % off the real one, whichever snapshot the forecast starts from."
+                f"{_NAMES[model].capitalize()} forecast: over the first e-fold of the slowest part that moves, that "
+                f"part's "
+                f"norm is at most {100 * max(known):.2g} % off the real one, whichever snapshot the forecast starts "
+                f"from."
             )
     return tuple(sentences)
 
@@ -104,7 +105,8 @@ def _quantities(last: Snapshot, history: History) -> tuple[Quantity, ...]:
             "invariant alignment",
             float(last.invariant.alignment),
             "1",
-            "Cosine between WᵀW/m and the feature side of the invariant (26) at the end, with the measured block values of Θʰ.",
+            "Cosine between WᵀW/m and the feature side of the invariant (26) at the end, with the measured block "
+            "values of Θʰ.",
         ),
     )
 
@@ -134,15 +136,15 @@ def _rate_table(comparisons: Sequence[SnapshotComparison], z: str, step_size: fl
             Column(
                 "measured",
                 "1/time",
-                f"−d log‖R_e‖/dt of the real run, least squares over the window until log‖R_e‖ has moved by 0.2; time in units "
-                f"of gradient-flow time, {z}.",
+                f"−d log‖R_e‖/dt of the real run, least squares over the window until log‖R_e‖ has moved by 0.2; "
+                f"time in units of gradient-flow time, {z}.",
             ),
             Column("±", "1/time", "Half the difference between the slopes of the window's two halves."),
             Column(
                 "block values",
                 "1/time",
-                "λ/Z, λ the eigenvalue of the block kernel nearest to the traced Θ (mean over outputs), paper 3 (13)–(15)."
-                + mapping,
+                "λ/Z, λ the eigenvalue of the block kernel nearest to the traced Θ (mean over outputs), paper 3 "
+                "(13)–(15)." + mapping,
             ),
             Column("± ", "1/time", "Its standard error: jackknife over samples within their class."),
             Column("whole Θ", "1/time", "⟨R_e, (ΘR)_e⟩/(Z‖R_e‖²) with the whole measured Θ at the snapshot." + mapping),
@@ -157,20 +159,24 @@ def _forecast_table(comparisons: Sequence[SnapshotComparison], z: str) -> Table:
     for item in comparisons:
         for model, errors in item.errors.items():
             if errors.slowest is None:
-                rows.append((item.snapshot.label, _NAMES[model], "none", None, None, None, None))
+                rows.append((item.snapshot.label, _NAMES[model], "none", *[None] * 5))
                 continue
             e_fold = float(errors.e_folds[errors.slowest])
             worst = errors.worst_within(item.times, item.snapshot.time, e_fold)
-            percent = (_finite(100 * float(value)) for value in worst)
+            whole = errors.worst_total_within(item.times, item.snapshot.time, e_fold)
+            percent = (_finite(100 * float(value)) for value in (*worst, whole))
             rows.append((item.snapshot.label, _NAMES[model], _PARTS[errors.slowest], e_fold, *percent))
     error = "Largest |‖R_e‖ forecast − ‖R_e‖ real|/‖R_e‖ real of this part within the e-fold."
     return Table(
         "Forecasts beside the real run: errors within the first e-fold",
         (
             *_forecast_columns(),
-            Column("slowest", "", "The slowest part that moves: the last to fall to 1/e of its norm before the run ends."),
+            Column(
+                "slowest", "", "The slowest part that moves: the last to fall to 1/e of its norm before the run ends."
+            ),
             Column("e-fold", "time", f"How long the real part takes for that; gradient-flow time, {z}."),
             *(Column(name, "%", error) for name in _PARTS),
+            Column("whole R", "%", "The same for the norm ‖R‖ of the whole residual."),
         ),
         tuple(rows),
     )
@@ -184,8 +190,8 @@ def _horizon_table(comparisons: Sequence[SnapshotComparison], z: str) -> Table:
             horizons = (f"> {format_number(reach)}" if math.isinf(value) else float(value) for value in errors.horizons)
             rows.append((item.snapshot.label, _NAMES[model], *horizons))
     horizon = (
-        f"How long this part's norm stays within {100 * LIMIT:g} % of the real one; gradient-flow time since the snapshot, {z}. "
-        "> : to the end of the forecast."
+        f"How long this part's norm stays within {100 * LIMIT:g} % of the real one; gradient-flow time since the "
+        f"snapshot, {z}. > : to the end of the forecast."
     )
     return Table(
         "Forecasts beside the real run: reliable horizons",
@@ -276,16 +282,16 @@ def _warnings(
         if beyond:
             moments = ", ".join(f"{item.label} ({format_number(item.step_limit)})" for item in beyond)
             warnings.append(
-                f"The step {step_size:g} is above the largest stable step 2Z/λ_max(Θ) at {moments}: training runs at the edge of "
-                "stability there, and gradient flow does not describe it."
+                f"The step {step_size:g} is above the largest stable step 2Z/λ_max(Θ) at {moments}: training runs at "
+                f"the edge of stability there, and gradient flow does not describe it."
             )
     final = [item for item in comparisons if "three_values" in item.forecasts]
     for item in final:
         ratio = item.forecasts["three_values"].norms[-1, 2] / item.real_norms[-1, 2]
         if not 0.5 < ratio < 2:
             warnings.append(
-                f"From {item.snapshot.label}, the three-value model ends with {format_number(float(ratio), 2)} times the real "
-                "within-class residual: Assumption 3.2 does not describe this network's Θʰ."
+                f"From {item.snapshot.label}, the three-value model ends with {format_number(float(ratio), 2)} times "
+                f"the real within-class residual: Assumption 3.2 does not describe this network's Θʰ."
             )
     low = [
         item

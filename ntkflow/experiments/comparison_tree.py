@@ -36,7 +36,7 @@ def comparison_tree(
     """
     unit = f"gradient-flow time ({z})"
     labels = [item.snapshot.label for item in comparisons]
-    models = list(scenario.forecast.models)
+    models: list[str] = [*scenario.forecast.models]
     return xr.DataTree.from_dict(
         {
             "/training": _training(history, snapshots, unit),
@@ -243,6 +243,7 @@ def _comparison(
             "rate_window_end": (("snapshot", "part"), measured("end"), unit, "end of the fitting window"),
             "norm_error": (dimensions, error("norm_errors"), "1", "|‖R_e‖ forecast − ‖R_e‖ real| / ‖R_e‖ real"),
             "share_error": (dimensions, error("share_errors"), "1", "|‖R_e‖ forecast − ‖R_e‖ real| / ‖R‖ real"),
+            "total_error": (dimensions[:-1], error("total_errors"), "1", "|‖R‖ forecast − ‖R‖ real| / ‖R‖ real"),
             "vector_error": (dimensions, error("vector_errors"), "1", "‖R_e forecast − R_e real‖ / ‖R_e‖ real"),
             "e_fold_time": (
                 ("snapshot", "part"),

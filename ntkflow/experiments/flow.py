@@ -262,8 +262,8 @@ def _summary(
     )
     eigenvalues = [float(value) for value in kernel.eigenvalues]
     statements = (
-        f"{len(rows)} initial states, C = {kernel.classes}, m = {kernel.per_class}, n = {scenario.problem.features}, {z}; "
-        f"integrated to t = {scenario.time.end:g} as {scenario.representation} flow in {seconds:.1f} s.",
+        f"{len(rows)} initial states, C = {kernel.classes}, m = {kernel.per_class}, n = {scenario.problem.features}, "
+        f"{z}; integrated to t = {scenario.time.end:g} as {scenario.representation} flow in {seconds:.1f} s.",
         f"Θʰ has the eigenvalues {eigenvalues[0]:.4g} (global mean), {eigenvalues[1]:.4g} (class means), "
         f"{eigenvalues[2]:.4g} (within class).",
     )
@@ -276,8 +276,8 @@ def _summary(
                 "largest invariant drift",
                 max(float(row[-1]) for row in rows),
                 "1",
-                "Over all cases and times: ‖E(t) − E(0)‖_F over the sum of the norms of both sides of E at t = 0. The flow "
-                "conserves E, so this is the integration's own error.",
+                "Over all cases and times: ‖E(t) − E(0)‖_F over the sum of the norms of both sides of E at t = 0. "
+                "The flow conserves E, so this is the integration's own error.",
             ),
         ),
         tables=(Table("What each initial state leads to", columns, rows),),

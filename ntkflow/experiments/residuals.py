@@ -147,8 +147,8 @@ def _summary(scenario: schema.ResidualsScenario, flow: ResidualFlow, descent: np
         kind="residuals",
         statements=((scenario.description.strip(),) if scenario.description.strip() else ())
         + (
-            f"C = {kernel.classes}, m = {kernel.per_class}, {z}; {scenario.steps} steps of gradient descent and the flow to "
-            "the same time, both in closed form.",
+            f"C = {kernel.classes}, m = {kernel.per_class}, {z}; {scenario.steps} steps of gradient descent and the "
+            f"flow to the same time, both in closed form.",
         ),
         quantities=(
             Quantity("largest stable step", limit, "time", f"2Z over the largest eigenvalue; {z}."),

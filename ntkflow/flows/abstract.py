@@ -27,7 +27,8 @@ class AbstractFlow(eqx.Module, Generic[State]):
 
     @abc.abstractmethod
     def residual_norms(self, state: State) -> Float[Array, 3]:
-        """Frobenius norms of R's parts: global mean, class means, within class (:data:`ntkflow.kernels.EIGENSPACES`)."""
+        """Frobenius norms of R's parts: global mean, class means, within class
+        (:data:`ntkflow.kernels.EIGENSPACES`)."""
 
     @abc.abstractmethod
     def invariants(self, state: State) -> dict[str, Float[Array, ...]]:

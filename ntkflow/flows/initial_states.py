@@ -32,11 +32,11 @@ def zero_invariant_state(
 ) -> SampleState:
     """A random state with E = 0, ⟨h⟩ = 0 and b = 1/C: the assumptions of paper 3, Theorem 5.2.
 
-    E = 0 forces WᵀW/m to equal the feature side of (26), which then has rank at most C. The features are therefore drawn in
-    a random (C−1)-dimensional subspace, the class means with mean zero, and W is the square root of the feature side there,
-    with rows that sum to zero. Then R₁1 = 0, so b and ⟨h⟩ stay where they are. W is turned so that WH₁ preserves the
-    orientation of the class means: without within-class scatter the flow conserves it, and from the other one never reaches
-    R₁ = 0 (derivations: docs/theory.md).
+    E = 0 forces WᵀW/m to equal the feature side of (26), which then has rank at most C. The features are therefore
+    drawn in a random (C−1)-dimensional subspace, the class means with mean zero, and W is the square root of the
+    feature side there, with rows that sum to zero. Then R₁1 = 0, so b and ⟨h⟩ stay where they are. W is turned so that
+    WH₁ preserves the orientation of the class means: without within-class scatter the flow conserves it, and from the
+    other one never reaches R₁ = 0 (derivations: docs/theory.md).
 
     Args:
         key: source of the random numbers.

@@ -16,8 +16,8 @@ from ntkflow.kernels import BlockKernel, split_eigenspaces
 class SampleFlow(AbstractFlow[SampleState]):
     """Ḣ = −WᵀRK/Z,  Ẇ = −RHᵀ/Z,  ḃ = −R1/Z, with R = WH + b1ᵀ − Y (paper 3, (19), there with Z = 1).
 
-    K is the block kernel of Assumption 3.2, the same for every feature and zero between two features; (19) writes out RK.
-    Assumes C classes of m samples each, sorted. A right-hand side costs O(nCN).
+    K is the block kernel of Assumption 3.2, the same for every feature and zero between two features; (19) writes out
+    RK. Assumes C classes of m samples each, sorted. A right-hand side costs O(nCN).
 
     Args:
         kernel: Θʰ, (κ_d, κ_c, κ_n).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, Literal
+from typing import Any, Generic, Literal, cast
 
 import diffrax
 import equinox as eqx
@@ -116,7 +116,7 @@ def solve(
     return Trajectory(
         flow=flow,
         times=times,
-        states=solution.ys,
+        states=cast(State, solution.ys),
         steps=solution.stats["num_steps"],
         rejected_steps=solution.stats["num_rejected_steps"],
         integration=integration,
@@ -129,7 +129,8 @@ def integrate(
 ) -> diffrax.Solution:
     """The compiled part of :func:`solve`; it never raises, so that JAX's persistent compilation cache can keep it."""
     return diffrax.diffeqsolve(
-        diffrax.ODETerm(flow.vector_field),
+        # Diffrax's own type for time is wider than the arrays it passes.
+        diffrax.ODETerm(flow.vector_field),  # pyright: ignore[reportArgumentType]
         _SOLVERS[integration.method](),
         t0=times[0],
         t1=times[-1],

@@ -13,9 +13,9 @@ from jaxtyping import Array, Float
 class BlockKernel(eqx.Module):
     """K = (d−c) I + (c−n) YᵀY + n 11ᵀ over N = C·m samples sorted by class (paper 3, Definition 3.1, Table 1).
 
-    Y is the C×N matrix of one-hot labels. The values may violate the order d > c > n ≥ 0 of the definition, as measured ones
-    do; K is positive semi-definite exactly where the three eigenvalues are at least 0. Every function of K is again a block
-    kernel, found from the eigenvalues in O(1), and applying one costs O(N).
+    Y is the C×N matrix of one-hot labels. The values may violate the order d > c > n ≥ 0 of the definition, as
+    measured ones do; K is positive semi-definite exactly where the three eigenvalues are at least 0. Every function of
+    K is again a block kernel, found from the eigenvalues in O(1), and applying one costs O(N).
 
     Args:
         diagonal: d, value on a sample and itself.
@@ -170,9 +170,11 @@ class BlockKernel(eqx.Module):
 
     @classmethod
     def nearest(cls, matrix: Float[Array, "samples samples"], classes: int) -> BlockKernel:
-        """The block kernel nearest to a symmetric matrix in Frobenius norm: means over diagonal, same class, other class.
+        """The block kernel nearest to a symmetric matrix in Frobenius norm: means over diagonal, same class, other
+        class.
 
-        With one sample a class there is no pair within a class; ``same_class`` is then set equal to ``different_class``.
+        With one sample a class there is no pair within a class; ``same_class`` is then set equal to
+        ``different_class``.
         """
         samples = matrix.shape[-1]
         per_class = samples // classes

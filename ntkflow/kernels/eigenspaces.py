@@ -1,8 +1,9 @@
 """The three eigenspaces of every block-structured kernel, and the split of an array into its parts there.
 
-They do not depend on the kernel's values: the constant vectors (global mean), the vectors constant on each class with mean
-zero (class means), and the vectors with mean zero on each class (within class). Paper 3, Table 1 and (10)–(18), where the
-class part still contains the global mean; here the three parts are orthogonal, so that their squared norms add up.
+They do not depend on the kernel's values: the constant vectors (global mean), the vectors constant on each class with
+mean zero (class means), and the vectors with mean zero on each class (within class). Paper 3, Table 1 and (10)–(18),
+where the class part still contains the global mean; here the three parts are orthogonal, so that their squared norms
+add up.
 """
 
 from __future__ import annotations

@@ -18,10 +18,10 @@ BLOCK_VALUES = ("diagonal", "same_class", "different_class")
 class BlockEstimate:
     """The block values of one N×N kernel and how far another draw of samples would move them.
 
-    The values are means over the diagonal, over pairs of distinct samples of one class, and over pairs from two classes: the
-    nearest block kernel in Frobenius norm. On the N samples themselves they are exact. The covariance is that of the values
-    as estimates for the population the samples were drawn from: a jackknife that leaves out one sample at a time, within its
-    class. It needs m ≥ 3 and is NaN below.
+    The values are means over the diagonal, over pairs of distinct samples of one class, and over pairs from two
+    classes: the nearest block kernel in Frobenius norm. On the N samples themselves they are exact. The covariance is
+    that of the values as estimates for the population the samples were drawn from: a jackknife that leaves out one
+    sample at a time, within its class. It needs m ≥ 3 and is NaN below.
     """
 
     kernel: BlockKernel

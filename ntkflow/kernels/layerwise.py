@@ -1,12 +1,12 @@
 """Exact empirical kernels of dense networks, layer by layer, without a parameter Jacobian.
 
-For a dense layer z = W a + b the gradient of a feature h_p with respect to (W, b) is δ_p ⊗ (a, 1) with δ_p = ∂h_p/∂z, so that
-layer's share of the kernel factorises:
+For a dense layer z = W a + b the gradient of a feature h_p with respect to (W, b) is δ_p ⊗ (a, 1) with δ_p = ∂h_p/∂z,
+so that layer's share of the kernel factorises:
 
     Θʰ_{p,q}(x, x') = Σ_l (⟨a_l(x), a_l(x')⟩ + 1) ⟨δ_{l,p}(x), δ_{l,q}(x')⟩.
 
-What is held in memory is the factors, (inputs + features × outputs) numbers a sample and layer, where the Jacobian would have
-inputs × outputs × features. The logit kernel follows by the chain rule, plus the readout's own parameters:
+What is held in memory is the factors, (inputs + features × outputs) numbers a sample and layer, where the Jacobian
+would have inputs × outputs × features. The logit kernel follows by the chain rule, plus the readout's own parameters:
 
     Θ_{k,s}(x, x') = w_kᵀ Θʰ(x, x') w_s + δ_{ks} (⟨h(x), h(x')⟩ + 1).
 """
@@ -32,13 +32,19 @@ class DenseNetwork(Protocol):
     """What a network has to offer for its kernel to be taken layer by layer: see :class:`ntkflow.networks.MLP`."""
 
     @property
-    def readout(self) -> _Readout: ...
+    def readout(self) -> _Readout:
+        """The linear layer on top of the features."""
+        ...
 
     def tapped_features(
         self, x: Float[Array, ...], taps: tuple[Float[Array, " _"], ...]
-    ) -> tuple[Float[Array, " features"], tuple[Float[Array, " _"], ...]]: ...
+    ) -> tuple[Float[Array, " features"], tuple[Float[Array, " _"], ...]]:
+        """Features with taps added to the pre-activations, and every layer's input."""
+        ...
 
-    def tap_sizes(self) -> tuple[int, ...]: ...
+    def tap_sizes(self) -> tuple[int, ...]:
+        """Number of pre-activations of each layer before the readout."""
+        ...
 
 
 class LayerFactors(eqx.Module):

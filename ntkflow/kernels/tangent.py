@@ -18,16 +18,20 @@ Of = Literal["features", "logits"]
 class SampleNetwork(Protocol):
     """A network as a function of many samples: see :class:`ntkflow.networks.AbstractClassifier`."""
 
-    def feature_matrix(self, inputs: Float[Array, "samples ..."]) -> Float[Array, "features samples"]: ...
+    def feature_matrix(self, inputs: Float[Array, "samples ..."]) -> Float[Array, "features samples"]:
+        """H: features as columns."""
+        ...
 
-    def logit_matrix(self, inputs: Float[Array, "samples ..."]) -> Float[Array, "outputs samples"]: ...
+    def logit_matrix(self, inputs: Float[Array, "samples ..."]) -> Float[Array, "outputs samples"]:
+        """f(X): logits as columns."""
+        ...
 
 
 class TangentKernel(eqx.Module):
     """Θʰ (of features) or Θ (of logits) of a network at its present parameters, over all of them: J Jᵀ, never formed.
 
-    Applying it costs about three passes of the batch through the network and the memory of one; a dense Θʰ would take (nN)²
-    numbers.
+    Applying it costs about three passes of the batch through the network and the memory of one; a dense Θʰ would take
+    (nN)² numbers.
     """
 
     network: SampleNetwork
@@ -68,8 +72,9 @@ def top_eigenvalue(kernel: TangentKernel) -> float:
     if size < 3:  # Lanczos needs room for more than one vector.
         return float(np.linalg.eigvalsh(np.stack([product(column) for column in np.eye(size)]))[-1])
     start = np.random.default_rng(0).standard_normal(size)
-    operator = LinearOperator((size, size), matvec=product, dtype=np.float64)
-    return float(eigsh(operator, k=1, which="LA", tol=1e-6, v0=start, return_eigenvectors=False)[0])
+    # SciPy's stubs know neither the documented arguments of LinearOperator nor a tolerance that is a float.
+    operator = LinearOperator((size, size), matvec=product, dtype=np.float64)  # pyright: ignore[reportCallIssue]
+    return float(eigsh(operator, k=1, which="LA", tol=1e-6, v0=start, return_eigenvectors=False)[0])  # pyright: ignore[reportArgumentType]
 
 
 def stable_step_limit(network: SampleNetwork, inputs: Float[Array, "samples ..."], loss_scale: float) -> float:

@@ -26,7 +26,8 @@ class Dense(eqx.Module):
 class MLP(AbstractClassifier):
     """A fully-connected network: hidden layers of one width, the layer of features, then the linear readout.
 
-    Every layer but the readout is followed by the activation, the layer of features too. Inputs of any shape are flattened.
+    Every layer but the readout is followed by the activation, the layer of features too. Inputs of any shape are
+    flattened.
 
     Args:
         key: source of the initial weights; biases start at 0.

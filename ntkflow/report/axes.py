@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -24,9 +25,9 @@ def positive(values: np.ndarray) -> np.ndarray:
     return np.where(values > 0, values, np.nan)
 
 
-def part_legend(axes: Axes, sources: Sequence[str], **options: object) -> None:
+def part_legend(axes: Axes, sources: Sequence[str], **options: Any) -> None:
     """One legend for colours (parts) and line styles (sources)."""
     handles = [Line2D([], [], color=part_colour(part), label=part) for part in PARTS]
     if len(sources) > 1:
         handles += [Line2D([], [], color=colour("grey"), label=source, **SOURCES[source]) for source in sources]
-    axes.legend(handles=handles, **options)  # pyright: ignore[reportArgumentType]
+    axes.legend(handles=handles, **options)

@@ -22,50 +22,59 @@ def comparison_drawings(tree: xr.DataTree) -> tuple[Drawing, ...]:
         Drawing(
             "residuals",
             "Residual: the real network and its forecasts",
-            "Frobenius norms of the three parts of the residual R = f(X) − Y on the training samples against gradient-flow "
-            "time. Solid: the real network. Dashed: forecast with the whole measured Θʰ held constant. Dotted: forecast with "
-            "its three block values. Grey verticals: the snapshots at which kernels were measured and forecasts start; each "
-            "panel has the forecasts from one of them.",
+            "Frobenius norms of the three parts of the residual R = f(X) − Y on the training samples against "
+            "gradient-flow "
+            "time. Solid: the real network. Dashed: forecast with the whole measured Θʰ held constant. Dotted: "
+            "forecast with "
+            "its three block values. Grey verticals: the snapshots at which kernels were measured and forecasts "
+            "start; each panel has the forecasts from one of them.",
             lambda: _residuals(tree),
         ),
         Drawing(
             "errors",
             "Error of the forecasts against their horizon",
-            "Relative error |‖R_e‖ forecast − ‖R_e‖ real| / ‖R_e‖ real of each part, against the time since the snapshot, in "
-            "units of the e-fold time of the slowest part that moves. The grey line is 10 %.",
+            "Relative error |‖R_e‖ forecast − ‖R_e‖ real| / ‖R_e‖ real of each part, against the time since the "
+            "snapshot, in units of the e-fold time of the slowest part that moves. Later snapshots are paler. Grey "
+            "lines: 10 % and one e-fold.",
             lambda: _errors(tree),
         ),
         Drawing(
             "rates",
             "Decay rates by eigenspace: measured and predicted",
             "Rates −d log‖R_e‖/dt just after each snapshot. Circles: fitted to the real run, bars: half the difference "
-            "between the slopes of the fitting window's halves. Squares: the eigenvalue of the nearest block kernel of the "
-            "measured Θ over Z, bars: jackknife standard error over samples. Diamonds: the whole measured Θ applied to the "
-            "residual. Rates that are not positive (a part that grows) are left out of the logarithmic axis and stand in the "
-            "table.",
+            "between the slopes of the fitting window's halves. Squares: the eigenvalue of the nearest block kernel "
+            "of the "
+            "measured Θ over Z, bars: jackknife standard error over samples. Diamonds: the whole measured Θ applied "
+            "to the "
+            "residual. Rates that are not positive (a part that grows) are left out of the logarithmic axis and "
+            "stand in the table.",
             lambda: _rates(tree),
         ),
         Drawing(
             "kernels",
             "Measured kernels",
-            "Traced kernels, (1/C) Σ_k Θ_{k,k} and (1/n) Σ_p Θʰ_{p,p}, on the training samples sorted by class, at the first "
-            "snapshot and at the end of training, each divided by its largest entry. Class blocks lie along the diagonal.",
+            "Traced kernels, (1/C) Σ_k Θ_{k,k} and (1/n) Σ_p Θʰ_{p,p}, on the training samples sorted by class, at the "
+            "first snapshot and at the end of training, each divided by its largest entry. Class blocks lie along the "
+            "diagonal.",
             lambda: _kernels(tree),
         ),
         Drawing(
             "structure",
             "Block values and alignment over training",
-            "Left: means of the traced Θʰ over its diagonal (d), pairs of one class (c) and pairs of two classes (n), with "
-            "jackknife standard errors over samples. Right: alignment of the traced kernels with the labels, thesis (2.63), "
+            "Left: means of the traced Θʰ over its diagonal (d), pairs of one class (c) and pairs of two classes "
+            "(n), with "
+            "jackknife standard errors over samples. Right: alignment of the traced kernels with the labels, thesis "
+            "(2.63), "
             "and the share of ‖Θʰ‖² that the nearest block kernel has. The last point is the end of training.",
             lambda: _structure(tree),
         ),
         Drawing(
             "collapse",
             "Neural collapse and the invariant",
-            "Left: neural-collapse metrics at the snapshots and at the end of training, each divided by its value at the "
-            "first snapshot. Right: cosine between the two sides of the invariant (26), WᵀW/m and the feature side, which is "
-            "1 if they are proportional, as collapse needs.",
+            "Left: neural-collapse metrics at the snapshots and at the end of training, each divided by its value at "
+            "the "
+            "first snapshot. Right: cosine between the two sides of the invariant (26), WᵀW/m and the feature side, "
+            "which is 1 if they are proportional, as collapse needs.",
             lambda: _collapse(tree),
         ),
     )
@@ -93,7 +102,7 @@ def _residuals(tree: xr.DataTree) -> Figure:
     labels = [str(label) for label in theory["snapshot"].to_numpy()]
     for index, axes in enumerate(panels):
         if index >= count:
-            axes.set_visible(False)
+            axes.set_axis_off()
             continue
         for start in starts:
             axes.axvline(max(start, first), color=colour("grey"), linewidth=0.6)
@@ -110,7 +119,9 @@ def _residuals(tree: xr.DataTree) -> Figure:
         axes.tick_params(labelbottom=True)
     for axes in panels[::columns]:
         axes.set_ylabel("‖R_e‖_F")
-    part_legend(panels[0], ["real", *(_SOURCE[str(model)] for model in theory["model"].to_numpy())], loc="lower left")
+    free = panels[count] if count < len(panels) else panels[0]
+    sources = ["real", *(_SOURCE[str(model)] for model in theory["model"].to_numpy())]
+    part_legend(free, sources, loc="center left" if free is not panels[0] else "lower left")
     return figure
 
 

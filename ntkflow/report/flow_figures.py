@@ -1,4 +1,5 @@
-"""Figures of a flow scenario: what happens to the residual, to collapse, and to the invariant from each initial state."""
+"""Figures of a flow scenario: what happens to the residual, to collapse, and to the invariant from each initial
+state."""
 
 from __future__ import annotations
 
@@ -19,22 +20,24 @@ def flow_drawings(tree: xr.DataTree) -> tuple[Drawing, ...]:
         Drawing(
             "residuals",
             "Residual by eigenspace",
-            "Frobenius norms of the residual's global mean, class means and within-class part against gradient-flow time, "
-            "one panel for each initial state.",
+            "Frobenius norms of the residual's global mean, class means and within-class part against gradient-flow "
+            "time, one panel for each initial state.",
             lambda: _residuals(tree),
         ),
         Drawing(
             "collapse",
             "Neural collapse",
-            "Neural-collapse metrics over time; each falls to 0 at collapse. NC1: within-class variability Tr Σ_W/Tr Σ_B. "
-            "NC2: distance of the class means' Gram matrix from a simplex ETF. NC3: distance between the directions of W and "
-            "of the centred class means scaled to unit length.",
+            "Neural-collapse metrics over time; each falls to 0 at collapse. NC1: within-class variability Tr Σ_W/Tr "
+            "Σ_B. "
+            "NC2: distance of the class means' Gram matrix from a simplex ETF. NC3: distance between the directions "
+            "of W and of the centred class means scaled to unit length.",
             lambda: _collapse(tree),
         ),
         Drawing(
             "invariant",
             "The invariant",
-            "Left: cosine between the invariant's weight side WᵀW/m and its feature side, which reaches 1 if they become "
+            "Left: cosine between the invariant's weight side WᵀW/m and its feature side, which reaches 1 if they "
+            "become "
             "proportional. Right: drift ‖E(t) − E(0)‖_F over the sum of the norms of both sides at t = 0: what the "
             "integration's error amounts to, since the flow itself conserves E.",
             lambda: _invariant(tree),

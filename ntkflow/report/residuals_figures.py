@@ -17,7 +17,8 @@ def residuals_drawings(tree: xr.DataTree) -> tuple[Drawing, ...]:
         Drawing(
             "residuals",
             "Residual by eigenspace under a constant block kernel",
-            "Norms of the residual's three parts against gradient-flow time t = η·step. Dots: gradient descent. Lines: the "
+            "Norms of the residual's three parts against gradient-flow time t = η·step. Dots: gradient descent. "
+            "Lines: the "
             "gradient flow. One panel for each step size η; above the largest stable step the part with the largest "
             "eigenvalue grows.",
             lambda: _residuals(tree),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
@@ -10,7 +12,8 @@ from rich.text import Text
 from ntkflow.results.format import format_cell, format_quantity, format_unit, is_number
 from ntkflow.results.summary import Column, Quantity, Summary, Table
 
-_SHORT = 20
+_LONGEST_NAME = 24  # Cells of text that are longer are broken into lines.
+_GAP = 3  # Blanks that rich puts between two columns.
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -41,19 +44,53 @@ def _print_quantity(quantity: Quantity, console: Console) -> None:
 
 def _print_table(table: Table, console: Console) -> None:
     console.print(Text(table.title, style="bold"))
-    grid = Grid(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="")
-    for index, column in enumerate(table.columns):
-        numbers = any(is_number(row[index]) for row in table.rows)
-        # The first column names the rows: it keeps its lines whole, as long as there is room for the others.
-        whole = index == 0 and all(len(format_cell(row[0])) <= _SHORT for row in table.rows)
-        grid.add_column(_head(index, column), justify="right" if numbers else "left", vertical="bottom", no_wrap=whole)
-    for row in table.rows:
-        grid.add_row(*(Text(format_cell(cell)) for cell in row))
-    console.print(grid)
+    for place, indices in enumerate(_groups([_width(table, k) for k in range(len(table.columns))], console.width)):
+        if place:
+            console.print()
+        console.print(_grid(table, indices))
     if table.note:
         _print_below(table.note, console)
     for index, column in enumerate(table.columns):
         _print_below(f"{_mark(index)} {column.name}: {column.definition}", console)
+
+
+def _grid(table: Table, indices: Sequence[int]) -> Grid:
+    grid = Grid(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="")
+    for index in indices:
+        numbers = any(is_number(row[index]) for row in table.rows)
+        grid.add_column(
+            _head(index, table.columns[index]),
+            justify="right" if numbers else "left",
+            vertical="bottom",
+            width=_width(table, index),
+        )
+    for row in table.rows:
+        grid.add_row(*(Text(format_cell(row[index])) for index in indices))
+    return grid
+
+
+def _width(table: Table, index: int) -> int:
+    """The width that a column needs so that no number and no short name is broken."""
+    cells = [format_cell(row[index]) for row in table.rows]
+    words = [word for text in (_head(index, table.columns[index]).plain, *cells) for word in text.split()]
+    lengths = [
+        len(cell) if is_number(row[index]) else min(len(cell), _LONGEST_NAME)
+        for cell, row in zip(cells, table.rows, strict=True)
+    ]
+    return max(*map(len, words), *lengths, 1)
+
+
+def _groups(widths: Sequence[int], room: int) -> list[list[int]]:
+    """Columns shared out over as many grids as the terminal needs, each of which begins with the first column."""
+    groups: list[list[int]] = []
+    taken = room + 1
+    for index in range(1, len(widths)):
+        if taken + _GAP + widths[index] > room:
+            groups.append([0])
+            taken = widths[0]
+        groups[-1].append(index)
+        taken += _GAP + widths[index]
+    return groups or [[0]]
 
 
 def _head(index: int, column: Column) -> Text:
@@ -63,7 +100,7 @@ def _head(index: int, column: Column) -> Text:
 
 def _print_below(text: str, console: Console) -> None:
     # Not rich's Padding, which fills every line up with blanks.
-    for part in Text(text, style="dim").wrap(console, max(console.width - 2, 20)):
+    for part in Text(text, style="dim").wrap(console, max(console.width - 2, 10)):
         part.rstrip()
         console.print(Text("  ").append_text(part))
 

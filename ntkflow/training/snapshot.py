@@ -33,8 +33,8 @@ class KernelMeasurement:
     """The structure of one traced kernel (Θ or Θʰ) on the training samples.
 
     Attributes:
-        traced: mean over the outputs (or features) p of the kernel of p with itself, N×N: the trace over p divided by how
-            many there are.
+        traced: mean over the outputs (or features) p of the kernel of p with itself, N×N: the trace over p divided by
+            how many there are.
         block: its block values, standard errors by a jackknife over samples.
         spread: standard deviation over p of the block values of p's own kernel; 0 if all outputs had one kernel.
         alignment: of ``traced`` with the labels, (2.63).
@@ -63,7 +63,8 @@ class Snapshot:
         rates_block: λ/Z of the nearest block kernel of Θ, for the three parts of R.
         rates_whole: −d log‖R_e‖/dt at this moment under the whole Θ: ⟨R_e, (ΘR)_e⟩/(Z‖R_e‖²).
         step_limit: 2Z/λ_max(Θ), over all outputs and samples.
-        invariant: E of (26) with the measured block values of Θʰ; conserved only as far as those are constant and right.
+        invariant: E of (26) with the measured block values of Θʰ; conserved only as far as those are constant and
+            right.
         metrics: neural-collapse metrics by name.
         train_accuracy: share of training samples classified right.
         test_accuracy: share of test samples; NaN without any.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from rich.console import Console
 
 from ntkflow.report import print_summary
-from ntkflow.results import Summary
+from ntkflow.results import Column, Summary, Table, format_cell
 
 
 def printed(summary: Summary, width: int = 100) -> str:
@@ -32,7 +33,7 @@ def test_definitions_are_numbered_footnotes(summary: Summary) -> None:
     text = printed(summary)
     head = next(line for line in text.splitlines() if line.lstrip().startswith("part"))
     assert head.split("part")[1].split()[0] == "¹"
-    assert "predicted [rate]²" in text
+    assert "[rate]²" in text
     below = text.index("  ¹ part: Which part of the <residual>.\n  ² predicted [rate]: Eigenvalue over Z.\n")
     assert text.index("The rest has no prediction.") < below < text.index("Steps")
 
@@ -51,3 +52,13 @@ def test_no_line_is_wider_than_the_terminal(summary: Summary, width: int) -> Non
 def test_numbers_stand_on_the_right(summary: Summary) -> None:
     rows = [line.rstrip() for line in printed(summary).splitlines()]
     assert rows.index("    1") + 1 == rows.index(" 1000")
+
+
+@pytest.mark.parametrize("width", [30, 50, 80])
+def test_no_number_is_cut_however_narrow_the_terminal(width: int) -> None:
+    columns = tuple(Column(f"a quantity of number {index}", "1/t", "Its value.") for index in range(9))
+    rows = tuple((name, *(10.0 ** -(3 * index) * 1.234 for index in range(8))) for name in ("one", "two", "three"))
+    text = printed(Summary("A", "b", tables=(Table("Wide", (Column("name", "", "Row."), *columns[1:]), rows),)), width)
+    assert "…" not in text
+    said = [cell for line in text.splitlines() if line.startswith("three ") for cell in re.split(r" {2,}", line)[1:]]
+    assert [cell.strip() for cell in said] == [format_cell(cell) for cell in rows[2][1:]]

@@ -1,0 +1,53 @@
+# Everything a fresh machine with Python 3.11 or newer needs: `make demo` runs the main job, `make test` checks everything.
+
+# The interpreter the environment is made with; another one: make test PYTHON=python3.12
+PYTHON ?= python3
+VENV ?= .venv
+OUT ?= results/digits
+
+# uv where it is installed; otherwise a copy in the environment itself.
+UV := $(shell command -v uv 2>/dev/null || echo $(VENV)/bin/uv)
+RUN := $(VENV)/bin/
+export UV_PROJECT_ENVIRONMENT := $(VENV)
+
+.PHONY: demo test lint types contracts fast validate docs benchmarks environment clean
+
+demo: environment
+	$(RUN)ntkflow run scenarios/digits.yaml --output $(OUT) --overwrite
+
+test: lint types contracts docs
+	$(RUN)pytest
+
+# Tests that take no longer than a coffee sip: for before a commit.
+fast: environment
+	$(RUN)pytest -m "not slow"
+
+lint: environment
+	$(RUN)ruff check .
+	$(RUN)ruff format --check .
+
+types: environment
+	$(RUN)pyright
+
+contracts: environment
+	$(RUN)lint-imports
+
+docs: environment
+	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(RUN)mkdocs build --quiet --strict
+
+# Slow science, run by hand; its results are recorded in docs/validation.md.
+validate: environment
+	$(RUN)pytest validation -m "" --durations=0
+
+# The stamp is older than the lock file exactly when the environment has to be brought up to date.
+environment: $(VENV)/.stamp
+
+$(VENV)/.stamp: uv.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "ntkflow needs Python 3.11 or newer; $(PYTHON) is older. Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@test -x "$(UV)" || { $(PYTHON) -m venv $(VENV) && $(VENV)/bin/python -m pip install --quiet uv; }
+	$(UV) sync --quiet --locked --inexact --python $(PYTHON)
+	@touch $@
+
+clean:
+	rm -rf $(VENV) site results .pytest_cache .ruff_cache .hypothesis .import_linter_cache
