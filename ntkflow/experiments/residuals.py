@@ -20,8 +20,8 @@ from ntkflow.progress import Progress
 from ntkflow.report import residuals_drawings
 from ntkflow.results import Column, Quantity, Summary, Table
 
-_POINTS = 400
-"""Steps stored of each run; closed forms need no others."""
+_POINTS = 200
+"""Steps stored of each run, so many evenly and so many logarithmically spaced; closed forms need no others."""
 
 
 def run_residuals(scenario: schema.ResidualsScenario, *, folder: Path, text: str, progress: Progress) -> Outcome:
@@ -39,7 +39,8 @@ def run_residuals(scenario: schema.ResidualsScenario, *, folder: Path, text: str
     loss_scale = loss_scale_value(scenario.loss_scale, samples=kernel.samples, outputs=kernel.classes)
     flow = ResidualFlow(kernel, loss_scale=loss_scale)
     initial = _initial(scenario, kernel)
-    steps = np.unique(np.rint(np.linspace(0, scenario.steps, _POINTS)).astype(int))
+    spread = np.concatenate([[0], np.geomspace(1, scenario.steps, _POINTS), np.linspace(0, scenario.steps, _POINTS)])
+    steps = np.unique(np.rint(spread).astype(int))
     sizes = np.asarray(scenario.step_sizes)
     descent = jax.vmap(
         lambda size: jax.lax.map(

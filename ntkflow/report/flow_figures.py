@@ -71,7 +71,7 @@ def _residuals(tree: xr.DataTree) -> Figure:
             )
         axes.set_title(case)
         axes.set_xlabel(_label(tree))
-        axes.set_ylim(bottom=1e-9)
+    panels[0].set_ylim(bottom=max(panels[0].get_ylim()[0], 1e-9))
     panels[0].set_ylabel("‖R_e‖_F")
     part_legend(panels[0], [], loc="lower left")
     return figure
@@ -89,7 +89,7 @@ def _collapse(tree: xr.DataTree) -> Figure:
             axes.loglog(_times(theory), positive(theory[variable].to_numpy()[index]), color=colour(ink), label=label)
         axes.set_title(case)
         axes.set_xlabel(_label(tree))
-        axes.set_ylim(bottom=1e-10)
+    panels[0].set_ylim(bottom=max(panels[0].get_ylim()[0], 1e-10))
     panels[0].legend(loc="lower left", fontsize=9)
     return figure
 

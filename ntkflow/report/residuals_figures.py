@@ -39,16 +39,21 @@ def _residuals(tree: xr.DataTree) -> Figure:
         if index >= len(sizes):
             axes.set_visible(False)
             continue
-        times = theory["time"].to_numpy()[index]
-        # As many dots as can be told apart.
-        dots = np.unique(np.linspace(0, len(times) - 1, 40).astype(int))
+        # Step 0 has no place on a logarithmic axis: the curves start at the first step.
+        times = theory["time"].to_numpy()[index, 1:]
         for part, name in enumerate(PART_LABELS):
-            axes.semilogy(times, positive(theory["flow_norm"].to_numpy()[index, :, part]), **line(name, "real"))
-            descent = positive(theory["descent_norm"].to_numpy()[index, :, part])
-            axes.semilogy(times[dots], descent[dots], ".", color=part_colour(name))
-        axes.set_title(f"η = {sizes[index]:.3g}" + (" (unstable)" if sizes[index] >= limit else ""))
+            axes.loglog(times, positive(theory["flow_norm"].to_numpy()[index, 1:, part]), **line(name, "real"))
+            descent = positive(theory["descent_norm"].to_numpy()[index, 1:, part])
+            axes.loglog(times[_spread(times)], descent[_spread(times)], ".", color=part_colour(name))
+        axes.set_title(f"η = {sizes[index]:.3g}" + (" (unstable)" if sizes[index] > limit else ""))
         axes.set_xlabel(f"time ({tree['scenario'].attrs['loss_scale']})")
-        axes.set_ylim(start[start > 0].min() * 1e-6, start.max() * 1e3)
+    panels[0].set_ylim(start[start > 0].min() * 1e-6, start.max() * 1e3)
     panels[0].set_ylabel("‖R_e‖_F")
-    part_legend(panels[-1] if len(sizes) == len(panels) else panels[len(sizes) - 1], [], loc="lower left", fontsize=8)
+    part_legend(panels[0], [], loc="lower left", fontsize=9)
     return figure
+
+
+def _spread(times: np.ndarray) -> np.ndarray:
+    """Indices of about thirty times that are evenly spread on a logarithmic axis: as many dots as can be told apart."""
+    wanted = np.geomspace(times[0], times[-1], 30)
+    return np.unique(np.abs(times[None, :] - wanted[:, None]).argmin(axis=1))

@@ -138,7 +138,7 @@ def _attempt(text: str, action: Literal["compose", "load"]) -> Any:
         raise Unreadable(Fault(line, column, "", f"the character {code} is not allowed in YAML")) from None
     except MarkedYAMLError as error:
         raise Unreadable(_plain(error)) from None
-    except Exception as error:  # ruamel lets AssertionError, IndexError and others escape on damaged text
+    except Exception as error:  # the reader is not ours; whatever escapes it is no reason for a traceback
         raise Unreadable(Fault(1, 1, "", f"not valid YAML ({type(error).__name__} while reading it)")) from None
 
 
@@ -230,7 +230,7 @@ def _step(node: Node, item: str | int) -> tuple[Node, Node] | None:
     merged: list[Node] = []
     for key, value in node.value:
         if isinstance(key, ScalarNode) and str(key.tag) == f"{_PREFIX}merge":
-            merged += value.value if isinstance(value, SequenceNode) else [value]
+            merged = value.value if isinstance(value, SequenceNode) else [value]
         elif isinstance(key, ScalarNode) and key.value == item:
             return key, value
     # A key of its own wins over a merged one, and the first merged mapping over later ones.
@@ -247,6 +247,17 @@ _PLAIN: tuple[tuple[str, str, bool], ...] = (
         "a ':' is out of place: check the indentation and the space after each ':', and put text with ': ' in quotes",
         False,
     ),
+    (
+        r"sequence entries are not allowed here",
+        "a '-' is out of place: begin each list item on a line of its own",
+        False,
+    ),
+    (r"expected the node content, but found (.+)", r"a value is missing before \1", False),
+    (
+        r"expected alphabetic or numeric character, but found .+",
+        "text that begins with '*', '&', '!' or '%' needs quotes",
+        True,
+    ),
     (r"could not find expected ':'", "this line is no 'key: value'; write a ':' and a space after the key", True),
     (
         r"expected (<block end>|'<document start>'), but found .*",
@@ -255,7 +266,7 @@ _PLAIN: tuple[tuple[str, str, bool], ...] = (
     ),
     (r"expected ',' or '(.)', but got .*", r"what was opened here is not closed by '\1', or a ',' is missing", True),
     (r"found unexpected end of stream", "the quote opened here is never closed", True),
-    (r"found undefined alias '(.+)'", r"the alias *\1 has no anchor &\1 above it", False),
+    (r"found undefined alias ['\"](.+)['\"]", r"the alias *\1 has no anchor &\1 above it", False),
     (
         r"found unknown escape character (.+)",
         r"a backslash before \1 means nothing in double quotes; use single quotes",

@@ -18,7 +18,7 @@ from ntkflow.scenario.shape import Shape, Target, follow
 
 
 def explain(error: ValidationError, data: object, places: Places) -> list[Problem]:
-    """The problems behind a validation error, sorted by position.
+    """The problems behind a validation error.
 
     Args:
         error: what pydantic raised for the data.
@@ -34,7 +34,7 @@ def explain(error: ValidationError, data: object, places: Places) -> list[Proble
             continue
         problems.append(_problem(detail, target, data, places))
     # The branches of a union each complain about the same value, in the same words by now.
-    return sorted(dict.fromkeys(problems), key=lambda problem: problem.place)
+    return list(dict.fromkeys(problems))
 
 
 def _problem(detail: Mapping[str, Any], target: Target, data: object, places: Places) -> Problem:

@@ -56,7 +56,7 @@ class Problem:
 
 
 def scenario_error(problems: Sequence[Problem]) -> ScenarioError:
-    """One error whose text holds every problem, a line each, in the order in which they were written."""
+    """One error whose text holds every problem, a line each, sorted by position."""
     ordered = sorted(problems, key=lambda problem: problem.place)
     if len(ordered) == 1:
         return ScenarioError(ordered[0].what, place=str(ordered[0].place))

@@ -30,7 +30,7 @@ def test_drift_over_a_whole_run(seed: int) -> None:
     (weight0, feature0), (weight1, feature1) = sides
     scale = np.linalg.norm(weight0) + np.linalg.norm(feature0)
     assert np.linalg.norm((weight1 - feature1) - (weight0 - feature0)) <= 1e-9 * scale
-    assert np.linalg.norm(weight1 - weight0) > 0.05 * scale  # it is not that nothing moved
+    assert np.linalg.norm(weight1 - weight0) > 0.01 * scale  # it is not that nothing moved
 
     flow = ClassFlow(problem.kernel, loss_scale=problem.loss_scale, targets=targets)
     classes = solve(flow, ClassState.from_sample(problem.state, 3), times)

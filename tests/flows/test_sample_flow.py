@@ -21,12 +21,14 @@ from ntkflow.flows import ClassFlow, ClassState, InvariantSides, SampleFlow, sol
 SHAPES = [
     {"classes": 3, "per_class": 4, "features": 5, "outputs": 3},
     {"classes": 4, "per_class": 3, "features": 2, "outputs": 2},  # fewer features than classes, outputs of any number
-    {"classes": 2, "per_class": 1, "features": 3, "outputs": 2},  # no within-class space
+    {"classes": 4, "per_class": 1, "features": 3, "outputs": 2},  # no within-class space
 ]
 CASES = [(seed, shape) for shape in SHAPES for seed in range(4)]
+# Every shape that is integrated costs two compilations.
+INTEGRATED = [(seed, SHAPES[0]) for seed in range(8)] + [(seed, SHAPES[2]) for seed in range(4)]
 
 
-@pytest.mark.parametrize(("seed", "shape"), CASES)
+@pytest.mark.parametrize(("seed", "shape"), INTEGRATED)
 def test_against_scipy_and_against_the_class_form(seed: int, shape: dict[str, int]) -> None:
     problem = random_problem(seed, **shape)
     targets, times = jnp.asarray(problem.targets), jnp.asarray(problem.times)

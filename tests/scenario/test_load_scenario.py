@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ntkflow.scenario
@@ -100,6 +100,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]))
 numbers = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
 
 
+@settings(deadline=None)
 @given(name=texts, description=texts, scale=st.one_of(numbers, st.sampled_from(["one", "samples"])), first=numbers)
 def test_every_text_and_number_survives_being_written(tmp_path_factory, name, description, scale, first):
     data = read_document((Path(__file__).parent / "examples" / "residuals.yaml").read_text(encoding="utf-8")).data

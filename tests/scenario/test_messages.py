@@ -31,10 +31,8 @@ SPOILED = [
     ),
     pytest.param(
         "descent",
-        ("width: 64", "Hidden_Layers: 3"),
-        "s.yaml:9:3: network.Hidden_Layers: unknown key; did you mean 'hidden_layers'? (known here: "
-        + NETWORK_KEYS
-        + ")",
+        ("width: 64", "WIDTH: 3"),
+        "s.yaml:9:3: network.WIDTH: unknown key; did you mean 'width'? (known here: " + NETWORK_KEYS + ")",
         id="key in capitals",
     ),
     pytest.param(
@@ -61,6 +59,12 @@ SPOILED = [
         ("width: 64", "width: '6.4'"),
         "s.yaml:9:10: network.width: expected a whole number >= 1, found the text '6.4'",
         id="broken number in quotes",
+    ),
+    pytest.param(
+        "flow",
+        ("end: 1e3", "end: '.inf'"),
+        "s.yaml:11:8: time.end: expected a number > 0, found the text '.inf'",
+        id="infinity in quotes",
     ),
     pytest.param(
         "flow",

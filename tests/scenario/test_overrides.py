@@ -79,6 +79,7 @@ def test_overrides_are_applied_before_the_check(tmp_path, example):
         ("seed", "--set seed: no '=' in it; write it as key=value, for instance network.width=128"),
         ("=3", "--set =3: no key is named before the '='"),
         ("time..end=3", "--set time..end=3: a key is empty in 'time..end'"),
+        ("cases.[0]=3", "--set cases.[0]=3: a key is empty in 'cases.[0]'"),
         ("time.=3", "--set time.=3: a key is empty in 'time.'"),
         (
             "cases[x]=3",

@@ -81,6 +81,19 @@ NO_CONTINUATION = (
             "s.yaml:5:1: kind: this key is given twice, first in line 1",
             id="duplicate keys",
         ),
+        pytest.param(
+            "a: - b\n",
+            "s.yaml:1:4: a '-' is out of place: begin each list item on a line of its own",
+            id="list item behind a key",
+        ),
+        pytest.param("a: [1, , 2]\n", "s.yaml:1:8: a value is missing before ','", id="two commas"),
+        pytest.param("a: * b\n", "s.yaml:1:4: text that begins with '*', '&', '!' or '%' needs quotes", id="asterisk"),
+        pytest.param("a: *b'c\n", "s.yaml:1:4: the alias *b'c has no anchor &b'c above it", id="quote in an alias"),
+        pytest.param(
+            "a: |x\n",
+            "s.yaml:1:5: not valid YAML: expected chomping or indentation indicators, but found 'x'",
+            id="anything else",
+        ),
         pytest.param("a: *b\n", "s.yaml:1:4: the alias *b has no anchor &b above it", id="unknown alias"),
         pytest.param(
             "a:\n  - &b {c: [*b]}\n",
@@ -227,7 +240,21 @@ def test_every_fault_that_does_not_stop_the_reader_is_reported():
 def test_a_byte_order_mark_and_windows_line_ends_are_fine(tmp_path, example):
     file = tmp_path / "s.yaml"
     file.write_bytes(b"\xef\xbb\xbf" + example("flow").replace("\n", "\r\n").encode())
-    assert isinstance(load_scenario(file).scenario, FlowScenario)
+    loaded = load_scenario(file)
+    assert isinstance(loaded.scenario, FlowScenario)
+    assert loaded.text.startswith("# Three")
+
+
+def test_a_byte_order_mark_does_not_move_columns(complaint):
+    assert complaint(b"\xef\xbb\xbfkind: x").startswith("s.yaml:1:7: kind: ")
+
+
+def test_a_crash_of_the_yaml_library_is_no_traceback(complaint, monkeypatch):
+    def crash(*_):
+        raise IndexError("string index out of range")
+
+    monkeypatch.setattr("ruamel.yaml.composer.Composer.get_single_node", crash)
+    assert complaint("kind: flow") == "s.yaml:1:1: not valid YAML (IndexError while reading it)"
 
 
 def _message(path: object) -> str:
@@ -239,7 +266,7 @@ def _message(path: object) -> str:
 def test_missing_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("digits.yaml").write_text("", encoding="utf-8")
-    Path("digist.txt").write_text("", encoding="utf-8")
+    Path("digist.yaml~").write_text("", encoding="utf-8")
     assert _message("digist.yaml") == "digist.yaml: there is no such file\n  Did you mean digits.yaml?"
     assert _message("nothing like it") == "nothing like it: there is no such file"
     assert _message("no folder/digits.yaml") == "no folder/digits.yaml: there is no such file"

@@ -1,0 +1,94 @@
+"""Everything that runs on a device lowers to CUDA. No GPU is needed: only the compilation for one is tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flows.paper_equations import random_problem
+
+from ntkflow.flows import (
+    AbstractFlow,
+    ClassFlow,
+    ClassState,
+    FrozenKernelFlow,
+    Integration,
+    ResidualFlow,
+    SampleFlow,
+    SampleState,
+    integrate,
+    sample_residual,
+)
+from ntkflow.kernels import TangentKernel, layer_factors
+from ntkflow.networks import MLP
+from ntkflow.training import ParameterFlow, Problem, descend
+
+PROBLEM = random_problem(0, classes=3, per_class=4, features=5, outputs=3)
+NETWORK = MLP(jax.random.key(0), inputs=4, outputs=3, width=6, hidden_layers=1, features=5, activation="gelu")
+INPUTS = jnp.asarray(np.random.default_rng(0).standard_normal((12, 4)))
+
+
+def lower_for_cuda(function: Callable[..., Any], *arguments: Any) -> str:
+    """The StableHLO of a function of any PyTrees, exported for CUDA; what is no array is closed over or dropped."""
+    arrays, rest = eqx.partition(arguments, eqx.is_array)
+
+    def of_arrays(arrays: Any) -> Any:
+        return eqx.filter(function(*eqx.combine(arrays, rest)), eqx.is_array)
+
+    leaves, structure = jax.tree.flatten(arrays)
+    compiled = jax.jit(lambda *leaves: jax.tree.leaves(of_arrays(jax.tree.unflatten(structure, leaves))))
+    exported = jax.export.export(compiled, platforms=["cuda"])(*leaves)
+    assert exported.platforms == ("cuda",)
+    return exported.mlir_module()
+
+
+def flows() -> dict[str, tuple[AbstractFlow, Any]]:
+    sample = PROBLEM.state
+    features = SampleState(NETWORK.feature_matrix(INPUTS), NETWORK.readout.weight, NETWORK.readout.bias)
+    tangent = TangentKernel(NETWORK, INPUTS, "features")
+    problem = Problem(INPUTS, jnp.eye(3), 12.0)
+    return {
+        "sample": (SampleFlow(PROBLEM.kernel, loss_scale=12.0), sample),
+        "class": (ClassFlow(PROBLEM.kernel, loss_scale=12.0), ClassState.from_sample(sample, 3)),
+        "residual": (ResidualFlow(PROBLEM.kernel, loss_scale=12.0), sample_residual(sample, jnp.eye(3))),
+        "frozen": (FrozenKernelFlow(tangent, targets=jnp.eye(3), loss_scale=12.0), features),
+        "parameters": (ParameterFlow(NETWORK, problem), eqx.filter(NETWORK, eqx.is_inexact_array)),
+    }
+
+
+@pytest.mark.parametrize("name", ["sample", "class", "residual", "frozen", "parameters"])
+def test_vector_fields(name: str) -> None:
+    flow, state = flows()[name]
+    text = lower_for_cuda(lambda flow, state: flow.vector_field(jnp.asarray(0.0), state, None), flow, state)
+    assert "stablehlo" in text
+
+
+@pytest.mark.parametrize("method", ["tsit5", "dopri8", "kvaerno5"])
+def test_integration(method: str) -> None:
+    flow, state = flows()["sample"]
+    # The loop of Diffrax is in it.
+    assert "stablehlo.while" in lower_for_cuda(integrate, flow, state, jnp.linspace(0.0, 1.0, 5), Integration(method=method))
+
+
+def test_gradient_descent() -> None:
+    problem = Problem(INPUTS, jnp.eye(3), 12.0)
+    assert "stablehlo" in lower_for_cuda(descend, NETWORK, problem, jnp.asarray(0.1))
+
+
+def test_kernels() -> None:
+    assert "stablehlo" in lower_for_cuda(lambda net, x: layer_factors(net, x).traced_logit_kernel(), NETWORK, INPUTS)
+
+
+def test_what_cannot_run_on_a_gpu_is_found() -> None:
+    """The check can fail: a call back to Python has no place in an exported program."""
+
+    def host(x: jax.Array) -> jax.Array:
+        return jax.pure_callback(lambda x: x, jax.ShapeDtypeStruct((), x.dtype), x)
+
+    with pytest.raises((NotImplementedError, ValueError)):
+        lower_for_cuda(host, jnp.asarray(1.0))
