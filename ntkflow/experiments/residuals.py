@@ -42,19 +42,18 @@ def run_residuals(scenario: schema.ResidualsScenario, *, folder: Path, text: str
     spread = np.concatenate([[0], np.geomspace(1, scenario.steps, _POINTS), np.linspace(0, scenario.steps, _POINTS)])
     steps = np.unique(np.rint(spread).astype(int))
     sizes = np.asarray(scenario.step_sizes)
-    descent = jax.vmap(
-        lambda size: jax.lax.map(
-            lambda step: flow.residual_norms(flow.after_steps(initial, size, step)), jnp.asarray(steps, dtype=float)
+    # Each part by its own factor: a part that grows beyond 1e16 would drown the others in the rounding of their sum.
+    norms, times = flow.residual_norms(initial), sizes[:, None] * steps[None, :]
+    descent = norms * jnp.abs(
+        jax.vmap(lambda size: jax.vmap(lambda step: flow.factors_after_steps(size, step))(jnp.asarray(steps, float)))(
+            jnp.asarray(sizes)
         )
-    )(jnp.asarray(sizes))
-    times = sizes[:, None] * steps[None, :]
-    flowed = jax.lax.map(lambda t: flow.residual_norms(flow.at(initial, t)), jnp.asarray(times.reshape(-1)))
+    )
+    flowed = norms * jax.vmap(jax.vmap(flow.factors_at))(jnp.asarray(times))
     progress("closed forms", 1, 1)
     seconds = time.perf_counter() - started
     z = describe_loss_scale(scenario.loss_scale, loss_scale)
-    tree = _tree(
-        scenario, flow, np.asarray(descent), np.asarray(flowed).reshape(*times.shape, 3), times, steps, z, text
-    )
+    tree = _tree(scenario, flow, np.asarray(descent), np.asarray(flowed), times, steps, z, text)
     return Outcome(
         tree=tree,
         summary=_summary(scenario, flow, np.asarray(descent), z),

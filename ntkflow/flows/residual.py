@@ -32,20 +32,30 @@ class ResidualFlow(AbstractFlow[Array]):
         """−RK/Z."""
         return -self.kernel.apply(state) / self.loss_scale
 
+    def factors_at(self, time: float | Float[Array, ""]) -> Float[Array, "3"]:
+        """exp(−λt/Z): what the flow multiplies each of the three parts by until ``time``."""
+        return jnp.exp(-time * self.kernel.eigenvalues / self.loss_scale)
+
+    def factors_after_steps(
+        self, step_size: float | Float[Array, ""], steps: int | Float[Array, ""]
+    ) -> Float[Array, "3"]:
+        """(1 − ηλ/Z)^k: what k steps of gradient descent multiply each of the three parts by, (13)–(15) iterated."""
+        return (1 - step_size * self.kernel.eigenvalues / self.loss_scale) ** steps
+
     def at(
         self, initial: Float[Array, "outputs samples"], time: float | Float[Array, ""]
     ) -> Float[Array, "outputs samples"]:
         """R(t) = R(0) exp(−tK/Z), exact."""
-        return self.kernel.exponential(time / self.loss_scale).apply(initial)
+        return self.kernel.function(lambda _: self.factors_at(time)).apply(initial)
 
     def after_steps(
-        self, initial: Float[Array, "outputs samples"], step_size: float | Float[Array, ""], steps: int | Array
+        self,
+        initial: Float[Array, "outputs samples"],
+        step_size: float | Float[Array, ""],
+        steps: int | Float[Array, ""],
     ) -> Float[Array, "outputs samples"]:
-        """R(0) (I − ηK/Z)^k after k steps of gradient descent, exact: (10), (13)–(15) iterated."""
-        power = self.kernel.function(
-            lambda eigenvalues: (1 - step_size * eigenvalues / self.loss_scale) ** jnp.asarray(steps)
-        )
-        return power.apply(initial)
+        """R(0) (I − ηK/Z)^k after k steps of gradient descent, exact."""
+        return self.kernel.function(lambda _: self.factors_after_steps(step_size, steps)).apply(initial)
 
     def step_limit(self) -> float:
         """2Z/λ_global: beyond this step gradient descent diverges."""
