@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ntkflow import scenario as schema
 from ntkflow.collapse import METRICS
-from ntkflow.comparison import LIMIT, MODELS, SnapshotComparison
+from ntkflow.comparison import LIMIT, MODELS, WINDOW, SnapshotComparison
 from ntkflow.data import Dataset
 from ntkflow.kernels import EIGENSPACES
 from ntkflow.results import Cell, Column, Quantity, Summary, Table, format_number
@@ -56,7 +56,7 @@ def comparison_summary(
         title=scenario.name,
         kind="comparison",
         statements=((scenario.description.strip(),) if scenario.description.strip() else ()) + statements,
-        quantities=_quantities(last, history),
+        quantities=_quantities(last, history, len(dataset.test_labels)),
         tables=(
             _rate_table(comparisons, z, step_size),
             _forecast_table(comparisons, z),
@@ -91,14 +91,21 @@ def _slowest_error(item: SnapshotComparison, model: str) -> float | None:
     return float(errors.worst_within(item.times, item.snapshot.time, errors.e_folds[errors.slowest])[errors.slowest])
 
 
-def _quantities(last: Snapshot, history: History) -> tuple[Quantity, ...]:
+def _quantities(last: Snapshot, history: History, test_samples: int) -> tuple[Quantity, ...]:
     loss = float((history.norms[-1] ** 2).sum())
     return (
         Quantity(
             "training accuracy", last.train_accuracy, "1", "Share of training samples classified right at the end."
         ),
         Quantity(
-            "test accuracy", last.test_accuracy, "1", "Share of the samples not trained on classified right at the end."
+            "test accuracy",
+            last.test_accuracy,
+            "1",
+            f"Share of the {test_samples} samples not trained on that are classified right at the end; binomial standard "
+            "error.",
+            standard_error=math.sqrt(last.test_accuracy * (1 - last.test_accuracy) / test_samples)
+            if test_samples
+            else None,
         ),
         Quantity("‖R‖² at the end", loss, "1", "Sum over outputs and training samples of the squared residual."),
         Quantity(
@@ -136,8 +143,8 @@ def _rate_table(comparisons: Sequence[SnapshotComparison], z: str, step_size: fl
             Column(
                 "measured",
                 "1/time",
-                f"−d log‖R_e‖/dt of the real run, least squares over the window until log‖R_e‖ has moved by 0.2; "
-                f"time in units of gradient-flow time, {z}.",
+                "−d log‖R_e‖/dt of the real run just after the snapshot, least squares over the window until log‖R_e‖ has "
+                f"moved by {WINDOW:g} (at least five records); per unit of gradient-flow time, {z}.",
             ),
             Column("±", "1/time", "Half the difference between the slopes of the window's two halves."),
             Column(

@@ -50,8 +50,11 @@ def _print_table(table: Table, console: Console) -> None:
         console.print(_grid(table, indices))
     if table.note:
         _print_below(table.note, console)
-    for index, column in enumerate(table.columns):
-        _print_below(f"{_mark(index)} {column.name}: {column.definition}", console)
+    # Columns that mean the same thing of different parts share a footnote.
+    for definition in dict.fromkeys(column.definition for column in table.columns):
+        columns = [column for column in table.columns if column.definition == definition]
+        names = ", ".join(column.name.strip() for column in columns)
+        _print_below(f"{_mark(table, columns[0])} {names}: {definition}", console)
 
 
 def _grid(table: Table, indices: Sequence[int]) -> Grid:
@@ -59,7 +62,7 @@ def _grid(table: Table, indices: Sequence[int]) -> Grid:
     for index in indices:
         numbers = any(is_number(row[index]) for row in table.rows)
         grid.add_column(
-            _head(index, table.columns[index]),
+            _head(table, index),
             justify="right" if numbers else "left",
             vertical="bottom",
             width=_width(table, index),
@@ -72,7 +75,7 @@ def _grid(table: Table, indices: Sequence[int]) -> Grid:
 def _width(table: Table, index: int) -> int:
     """The width that a column needs so that no number and no short name is broken."""
     cells = [format_cell(row[index]) for row in table.rows]
-    words = [word for text in (_head(index, table.columns[index]).plain, *cells) for word in text.split()]
+    words = [word for text in (_head(table, index).plain, *cells) for word in text.split()]
     lengths = [
         len(cell) if is_number(row[index]) else min(len(cell), _LONGEST_NAME)
         for cell, row in zip(cells, table.rows, strict=True)
@@ -93,9 +96,10 @@ def _groups(widths: Sequence[int], room: int) -> list[list[int]]:
     return groups or [[0]]
 
 
-def _head(index: int, column: Column) -> Text:
+def _head(table: Table, index: int) -> Text:
+    column = table.columns[index]
     unit = format_unit(column.unit)
-    return Text.assemble((column.name, "bold"), _mark(index), (f"\n{unit}", "dim") if unit else "")
+    return Text.assemble((column.name, "bold"), _mark(table, column), (f"\n{unit}", "dim") if unit else "")
 
 
 def _print_below(text: str, console: Console) -> None:
@@ -105,5 +109,6 @@ def _print_below(text: str, console: Console) -> None:
         console.print(Text("  ").append_text(part))
 
 
-def _mark(index: int) -> str:
-    return str(index + 1).translate(_SUPERSCRIPTS)
+def _mark(table: Table, column: Column) -> str:
+    definitions = list(dict.fromkeys(column.definition for column in table.columns))
+    return str(definitions.index(column.definition) + 1).translate(_SUPERSCRIPTS)

@@ -69,10 +69,16 @@ def test_vector_fields(name: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["tsit5", "dopri8", "kvaerno5"])
-def test_integration(method: str) -> None:
+def test_integration(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Diffrax checks at run time that traced times increase, by a call back to Python, which an export cannot hold (on a
+    real GPU it is no obstacle). What EQX_ON_ERROR=off would have done, and a number of times met nowhere else, since
+    Equinox keeps the check's trace.
+    """
+    monkeypatch.setattr("equinox._errors.EQX_ON_ERROR", "off")
     flow, state = flows()["sample"]
-    # The loop of Diffrax is in it.
-    assert "stablehlo.while" in lower_for_cuda(integrate, flow, state, jnp.linspace(0.0, 1.0, 5), Integration(method=method))
+    text = lower_for_cuda(integrate, flow, state, jnp.linspace(0.0, 1.0, 7), Integration(method=method))
+    assert "stablehlo.while" in text  # Diffrax' loop over steps
+    assert "callback" not in text
 
 
 def test_gradient_descent() -> None:
