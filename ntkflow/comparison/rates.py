@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 WINDOW = 0.05
-"""A measured rate is fitted until log‖R_e‖ has moved by this much (about 5 %): short, since real decays are no exponentials."""
+"""A measured rate is fitted until log‖R_e‖ has moved by this much: little, since real decays are not exponential."""
 FEWEST = 5
 """Points that a fit needs."""
 

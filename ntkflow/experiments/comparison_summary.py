@@ -101,8 +101,8 @@ def _quantities(last: Snapshot, history: History, test_samples: int) -> tuple[Qu
             "test accuracy",
             last.test_accuracy,
             "1",
-            f"Share of the {test_samples} samples not trained on that are classified right at the end; binomial standard "
-            "error.",
+            f"Share of the {test_samples} samples not trained on that are classified right at the end; binomial "
+            "standard error.",
             standard_error=math.sqrt(last.test_accuracy * (1 - last.test_accuracy) / test_samples)
             if test_samples
             else None,
@@ -143,8 +143,8 @@ def _rate_table(comparisons: Sequence[SnapshotComparison], z: str, step_size: fl
             Column(
                 "measured",
                 "1/time",
-                "−d log‖R_e‖/dt of the real run just after the snapshot, least squares over the window until log‖R_e‖ has "
-                f"moved by {WINDOW:g} (at least five records); per unit of gradient-flow time, {z}.",
+                "−d log‖R_e‖/dt of the real run just after the snapshot, least squares over the window until log‖R_e‖ "
+                f"has moved by {WINDOW:g} (at least five records); per unit of gradient-flow time, {z}.",
             ),
             Column("±", "1/time", "Half the difference between the slopes of the window's two halves."),
             Column(

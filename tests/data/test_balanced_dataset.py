@@ -117,7 +117,7 @@ def test_labels_that_start_at_1() -> None:
     """The commonest mistake with labels; to ask for at most 0 samples would be no remedy."""
     labels = np.array([1, 1, 2, 2])
     said = refusal(numbered(labels), labels)
-    assert "class 0" in said
+    assert "mine" in said
     assert "at most 0" not in said
 
 
