@@ -1,7 +1,7 @@
 """What couples samples: block kernels as operators, empirical kernels of networks, estimates of their structure."""
 
 from ntkflow.kernels.alignment import block_share, label_alignment
-from ntkflow.kernels.block import BlockKernel, rates, step_limit
+from ntkflow.kernels.block import BlockKernel, block_values, rates, step_limit
 from ntkflow.kernels.eigenspaces import EIGENSPACES, EigenspaceSplit, split_eigenspaces
 from ntkflow.kernels.estimates import BLOCK_VALUES, BlockEstimate, estimate_block_values
 from ntkflow.kernels.layerwise import DenseNetwork, LayerFactors, layer_factors
@@ -18,6 +18,7 @@ __all__ = [
     "SampleNetwork",
     "TangentKernel",
     "block_share",
+    "block_values",
     "estimate_block_values",
     "label_alignment",
     "layer_factors",

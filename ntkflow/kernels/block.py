@@ -176,14 +176,8 @@ class BlockKernel(eqx.Module):
         With one sample a class there is no pair within a class; ``same_class`` is then set equal to
         ``different_class``.
         """
-        samples = matrix.shape[-1]
-        per_class = samples // classes
-        diagonal = jnp.trace(matrix)
-        blocks = jnp.sum(jnp.diagonal(_block_sums(matrix, classes)))
-        total = jnp.sum(matrix)
-        different = (total - blocks) / max(samples * (samples - per_class), 1)
-        same = (blocks - diagonal) / (samples * (per_class - 1)) if per_class > 1 else different
-        return cls(diagonal / samples, same, different, classes=classes, per_class=per_class)
+        diagonal, same, different = block_values(matrix, classes)
+        return cls(diagonal, same, different, classes=classes, per_class=matrix.shape[-1] // classes)
 
     def __str__(self) -> str:
         # Concrete values only: a traced kernel prints its abstract values through eqx's repr.
@@ -200,9 +194,20 @@ class BlockKernel(eqx.Module):
         )
 
 
-def _block_sums(matrix: Float[Array, "samples samples"], classes: int) -> Float[Array, "classes classes"]:
-    per_class = matrix.shape[-1] // classes
-    return jnp.sum(matrix.reshape(classes, per_class, classes, per_class), axis=(1, 3))
+def block_values(matrix: Float[Array, "*stack samples samples"], classes: int) -> Float[Array, "3 *stack"]:
+    """Means of a kernel matrix, or of each of a stack, over its diagonal, pairs of one class, and pairs of two classes.
+
+    With one sample a class there is no pair within a class, and the second value is set equal to the third.
+    """
+    samples = matrix.shape[-1]
+    m = samples // classes
+    by_block = matrix.reshape(*matrix.shape[:-2], classes, m, classes, m)
+    diagonal = jnp.trace(matrix, axis1=-2, axis2=-1)
+    blocks = jnp.einsum("...aiaj->...", by_block)
+    total = jnp.sum(matrix, axis=(-2, -1))
+    different = (total - blocks) / max(samples * (samples - m), 1)
+    same = (blocks - diagonal) / (samples * (m - 1)) if m > 1 else different
+    return jnp.stack([diagonal / samples, same, different])
 
 
 def rates(kernel: BlockKernel, loss_scale: float) -> Float[Array, 3]:

@@ -96,7 +96,7 @@ def _residuals(tree: xr.DataTree) -> Figure:
     rows = -(-count // columns)
     figure = Figure(figsize=(3.9 * columns if columns > 1 else 5.2, 3.0 * rows + 0.3))
     panels = np.atleast_1d(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)).reshape(-1)
-    times, norms = training["norm_time"].to_numpy(), training["residual_norm"].to_numpy()
+    times, norms = _thinned(training["norm_time"].to_numpy(), training["residual_norm"].to_numpy())
     # Time 0 has no place on a logarithmic axis: it is drawn at the first time after it.
     first = times[1]
     labels = [str(label) for label in theory["snapshot"].to_numpy()]
@@ -123,6 +123,13 @@ def _residuals(tree: xr.DataTree) -> Figure:
     sources = ["real", *(_SOURCE[str(model)] for model in theory["model"].to_numpy())]
     part_legend(free, sources, loc="center left" if free is not panels[0] else "lower left")
     return figure
+
+
+def _thinned(times: np.ndarray, norms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """No more of the run's steps than a logarithmic axis can show; the first two are always there."""
+    wanted = np.concatenate([[0], np.geomspace(1, len(times) - 1, 1000)])
+    kept = np.unique(np.rint(wanted).astype(int))
+    return times[kept], norms[kept]
 
 
 def _errors(tree: xr.DataTree) -> Figure:

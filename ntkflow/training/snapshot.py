@@ -16,6 +16,7 @@ from ntkflow.kernels import (
     BlockEstimate,
     TangentKernel,
     block_share,
+    block_values,
     estimate_block_values,
     label_alignment,
     layer_factors,
@@ -157,11 +158,10 @@ def instantaneous_rates(
 def _measure(
     traced: Float[Array, "samples samples"], single: Float[Array, "outputs samples samples"], classes: int
 ) -> KernelMeasurement:
-    own = np.stack([estimate_block_values(kernel, classes).values for kernel in single])
     return KernelMeasurement(
         traced=np.asarray(traced),
         block=estimate_block_values(traced, classes),
-        spread=own.std(axis=0),
+        spread=np.asarray(block_values(single, classes)).std(axis=1),
         alignment=float(label_alignment(traced, classes)),
         block_share=float(block_share(traced, classes)),
     )

@@ -65,9 +65,7 @@ def exactly_block() -> tuple[MLP, jax.Array, BlockKernel]:
     """
     inputs = np.linalg.cholesky(block_matrix(1.9, 1.2, 0.4, 3, 4))
     kernel = BlockKernel(2.9, 2.2, 1.4, classes=3, per_class=4)
-    network = MLP(
-        jax.random.key(3), inputs=12, outputs=3, width=1, hidden_layers=0, features=5, activation="linear"
-    )
+    network = MLP(jax.random.key(3), inputs=12, outputs=3, width=1, hidden_layers=0, features=5, activation="linear")
     return shaken(network), jnp.asarray(inputs), kernel
 
 

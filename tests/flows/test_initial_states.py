@@ -9,7 +9,15 @@ import pytest
 from flows.paper_equations import Problem, invariant_sides
 
 from ntkflow.collapse import collapse_metrics
-from ntkflow.flows import InvariantSides, SampleFlow, SampleState, random_state, solve, within_basis, zero_invariant_state
+from ntkflow.flows import (
+    InvariantSides,
+    SampleFlow,
+    SampleState,
+    random_state,
+    solve,
+    within_basis,
+    zero_invariant_state,
+)
 from ntkflow.kernels import BlockKernel
 
 KAPPA = (1.9, 1.2, 0.4)
@@ -51,7 +59,10 @@ def test_zero_invariant_zero_mean_and_equal_biases(classes: int, per_class: int,
 @pytest.mark.parametrize("seed", [0, 1, 2, 3])
 def test_collapse_from_a_zero_invariant(seed: int) -> None:
     state = zero_invariant_state(jax.random.key(seed), KERNEL, features=5)
-    start = {name: float(value) for name, value in jax.jit(collapse_metrics)(*[jnp.asarray(a) for a in arrays(state)]).items()}
+    start = {
+        name: float(value)
+        for name, value in jax.jit(collapse_metrics)(*[jnp.asarray(a) for a in arrays(state)]).items()
+    }
     metrics, residual = end(state)
     assert residual <= 1e-8
     for name, limit in [

@@ -26,7 +26,9 @@ def test_drift_over_a_whole_run(seed: int) -> None:
     assert drift(problem, sample.invariants["E"]) <= 1e-9
     # The same by the definition in NumPy, at the end.
     last = sample.state_at(-1)
-    sides = [invariant_sides(problem, tuple(map(np.asarray, (s.features, s.weight, s.bias)))) for s in (problem.state, last)]
+    sides = [
+        invariant_sides(problem, tuple(map(np.asarray, (s.features, s.weight, s.bias)))) for s in (problem.state, last)
+    ]
     (weight0, feature0), (weight1, feature1) = sides
     scale = np.linalg.norm(weight0) + np.linalg.norm(feature0)
     assert np.linalg.norm((weight1 - feature1) - (weight0 - feature0)) <= 1e-9 * scale

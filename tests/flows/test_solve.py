@@ -116,5 +116,7 @@ def test_a_trajectory() -> None:
     # Gradient flow: the loss only falls.
     assert np.all(np.diff(run.losses) < 0)
     text = str(run)
-    assert text.startswith(f"Trajectory of SampleFlow, Z = {PROBLEM.loss_scale:g}: 5 times in [0, {PROBLEM.times[-1]:g}]")
+    assert text.startswith(
+        f"Trajectory of SampleFlow, Z = {PROBLEM.loss_scale:g}: 5 times in [0, {PROBLEM.times[-1]:g}]"
+    )
     assert f"tsit5, rtol 1e-10, atol 1e-12: {int(run.steps)} steps" in text

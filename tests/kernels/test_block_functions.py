@@ -93,9 +93,12 @@ def test_integrated_exponential_keeps_the_digits_of_tiny_eigenvalues(tiny: float
     kernel = BlockKernel(tiny, 0.0, 0.0, classes=3, per_class=3)
     on_single = float(kernel.integrated_exponential(2.0).lambda_single)
     assert abs(on_single / (2.0 - 2.0 * tiny + 4 * tiny**2 / 3) - 1) <= 1e-14
-    assert relative_difference(
-        kernel.integrated_exponential(2.0).as_matrix(), integrated(np.asarray(kernel.as_matrix()), 2.0)
-    ) <= 1e-14
+    assert (
+        relative_difference(
+            kernel.integrated_exponential(2.0).as_matrix(), integrated(np.asarray(kernel.as_matrix()), 2.0)
+        )
+        <= 1e-14
+    )
 
 
 @pytest.mark.parametrize("eigenvalue", [0.0, 1e-9, 0.3])

@@ -39,9 +39,7 @@ def test_vmap_over_many_kernels() -> None:
 
 def test_print() -> None:
     text = str(BlockKernel(2.0, 1.0, 0.5, classes=3, per_class=4))
-    assert text == (
-        "BlockKernel(d=2, c=1, n=0.5; C=3, m=4)\n  eigenvalues: global 9 (1), class 3 (2), single 1 (9)"
-    )
+    assert text == ("BlockKernel(d=2, c=1, n=0.5; C=3, m=4)\n  eigenvalues: global 9 (1), class 3 (2), single 1 (9)")
 
 
 def test_print_of_traced_and_of_stacked_kernels() -> None:

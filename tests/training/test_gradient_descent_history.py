@@ -78,7 +78,9 @@ def test_training_anew_until_a_snapshot_gives_the_same_bits(index: int) -> None:
     shorter = train(SNAPSHOTS[index], (0,), records=2)
     for own, expected in zip(arrays(shorter.final), arrays(checkpoint.network), strict=True):
         np.testing.assert_array_equal(own, expected)
-    np.testing.assert_array_equal(shorter.norms, descended().norms[: SNAPSHOTS[index] + 1])
+    # The norms after the last step come from a program of their own, and round on their own.
+    np.testing.assert_array_equal(shorter.norms[:-1], descended().norms[: SNAPSHOTS[index]])
+    np.testing.assert_allclose(shorter.norms[-1], descended().norms[SNAPSHOTS[index]], rtol=1e-12)
 
 
 def test_a_recorded_residual_is_that_of_the_checkpoint() -> None:
@@ -126,7 +128,8 @@ def test_recorded_steps(data: st.DataObject, steps: int, records: int) -> None:
     assert len(found) >= min(records, steps + 1)
     # Evenly spaced ones are among them: no gap is wider than an even one, up to rounding.
     assert np.diff(found).max() <= steps / (min(records, steps + 1) - 1) + 1
-    # The forecast after each snapshot has a time close to its start.
+    # The forecast after each snapshot has a time close to its start: times grow by this factor from 1e-4 of what is left.
+    factor = 1e4 ** (1 / (records - 1))
     for snapshot in snapshots:
         later = found[found > snapshot][0] - snapshot
-        assert later <= max(1, 1e-4 * (steps - snapshot) + 1)
+        assert later <= max(1e-4 * (steps - snapshot), factor) + 1
