@@ -1,11 +1,23 @@
-"""Display equations: a fenced block ```math, in LaTeX, becomes MathML when the site is built. No script, no download."""
+"""Mathematics on the site, made when it is built: no script, no download.
+
+A fenced block ```math, in LaTeX, becomes a display equation in MathML. In the text, a letter with an underscore behind it
+(λ_single, R_e, Θ_{k,s}) gets a subscript; what stands in code is left alone.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from xml.etree import ElementTree
 
 from latex2mathml.converter import convert
+
+# Fenced blocks, code spans and the targets of links.
+_CODE = re.compile(r"(^ *```.*?^ *```$|`[^`\n]+`|\]\([^)]*\))", re.DOTALL | re.MULTILINE)
+_SUBSCRIPT = re.compile(
+    r"([Α-Ωα-ω]\u0304?|(?<![A-Za-z_])[A-Za-z]\u0304?|[ʰḣ⟩‖)])"  # a letter, barred or not, or a closing bracket
+    r"_(?:\{([^}]+)\}|(\([^)]+\))|([A-Za-zα-ω0-9]+))"
+)
 
 
 def on_config(config: Any) -> Any:
@@ -14,6 +26,17 @@ def on_config(config: Any) -> Any:
     fence = {"name": "math", "class": "math", "format": display_equation}
     options["custom_fences"] = [*options.get("custom_fences", []), fence]
     return config
+
+
+def on_page_markdown(markdown: str, **others: Any) -> str:
+    """Sets subscripts; mkdocs calls this for every page."""
+    pieces = _CODE.split(markdown)
+    return "".join(piece if index % 2 else with_subscripts(piece) for index, piece in enumerate(pieces))
+
+
+def with_subscripts(text: str) -> str:
+    """``R_e`` as ``R<sub>e</sub>``."""
+    return _SUBSCRIPT.sub(lambda found: f"{found[1]}<sub>{found[2] or found[3] or found[4]}</sub>", text)
 
 
 def display_equation(source: str, language: str, css_class: str, options: Any, md: Any, **others: Any) -> str:

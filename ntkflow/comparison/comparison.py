@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from ntkflow.comparison.errors import ForecastErrors, e_fold_times, forecast_errors
 from ntkflow.comparison.forecast import Forecast, Model, forecast, forecast_indices
@@ -113,7 +114,12 @@ def compare_snapshot(
     )
 
 
+@eqx.filter_jit
+def _split(residuals: Float[Array, "times classes samples"], classes: int) -> Float[Array, "times 3 classes samples"]:
+    return jax.vmap(lambda residual: split_eigenspaces(residual, classes).parts())(residuals)
+
+
 def _parts(
     residuals: Float[np.ndarray, "times classes samples"], classes: int
 ) -> Float[np.ndarray, "times 3 classes samples"]:
-    return np.asarray(jax.vmap(lambda residual: split_eigenspaces(residual, classes).parts())(jnp.asarray(residuals)))
+    return np.asarray(_split(jnp.asarray(residuals), classes))

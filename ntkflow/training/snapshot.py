@@ -14,6 +14,7 @@ from ntkflow.collapse import collapse_metrics
 from ntkflow.flows import InvariantSides, SampleState
 from ntkflow.kernels import (
     BlockEstimate,
+    LayerFactors,
     TangentKernel,
     block_share,
     block_values,
@@ -121,8 +122,8 @@ def measure_snapshot(
     factors = layer_factors(network, problem.inputs)
     logits = TangentKernel(network, problem.inputs, "logits")
     residual = residual_matrix(problem, network)
-    logit_kernel = _measure(factors.traced_logit_kernel(), factors.output_logit_kernels(), problem.classes)
-    feature_kernel = _measure(factors.traced_feature_kernel(), factors.neuron_feature_kernels(), problem.classes)
+    of_logits, of_features = _structure(factors, problem.classes)
+    logit_kernel, feature_kernel = _measured(of_logits, problem.classes), _measured(of_features, problem.classes)
     features = factors.features.T
     state = SampleState(features, network.readout.weight, network.readout.bias)
     metrics = jax.jit(collapse_metrics)(features, network.readout.weight, network.readout.bias)
@@ -155,13 +156,36 @@ def instantaneous_rates(
     return jnp.sum(parts * moved, axis=(1, 2)) / (loss_scale * jnp.sum(parts**2, axis=(1, 2)))
 
 
-def _measure(
-    traced: Float[Array, "samples samples"], single: Float[Array, "outputs samples samples"], classes: int
-) -> KernelMeasurement:
+class _Structure(eqx.Module):
+    traced: Float[Array, "samples samples"]
+    spread: Float[Array, "3"]
+    alignment: Float[Array, ""]
+    block_share: Float[Array, ""]
+
+
+@eqx.filter_jit
+def _structure(factors: LayerFactors, classes: int) -> tuple[_Structure, _Structure]:
+    """What is measured of Θ and of Θʰ, compiled as one: dozens of small programs would take longer to compile."""
+
+    def one(traced: Float[Array, "samples samples"], single: Float[Array, "outputs samples samples"]) -> _Structure:
+        return _Structure(
+            traced=traced,
+            spread=jnp.std(block_values(single, classes), axis=1),
+            alignment=label_alignment(traced, classes),
+            block_share=block_share(traced, classes),
+        )
+
+    return (
+        one(factors.traced_logit_kernel(), factors.output_logit_kernels()),
+        one(factors.traced_feature_kernel(), factors.neuron_feature_kernels()),
+    )
+
+
+def _measured(structure: _Structure, classes: int) -> KernelMeasurement:
     return KernelMeasurement(
-        traced=np.asarray(traced),
-        block=estimate_block_values(traced, classes),
-        spread=np.asarray(block_values(single, classes)).std(axis=1),
-        alignment=float(label_alignment(traced, classes)),
-        block_share=float(block_share(traced, classes)),
+        traced=np.asarray(structure.traced),
+        block=estimate_block_values(structure.traced, classes),
+        spread=np.asarray(structure.spread),
+        alignment=float(structure.alignment),
+        block_share=float(structure.block_share),
     )

@@ -10,6 +10,8 @@ import pytest
 from flows.paper_equations import flattened
 from kernels.dense import block_matrix, relative_difference
 from kernels.jacobians import shaken
+from networks.plain_mlp import arrays
+from scipy.integrate import solve_ivp
 
 from ntkflow.flows import FrozenKernelFlow, SampleFlow, SampleState, solve
 from ntkflow.kernels import BlockKernel, TangentKernel
@@ -30,6 +32,7 @@ def parameter_flow(network: MLP, inputs: jax.Array, targets: jax.Array) -> MLP:
     return jax.tree.map(jnp.negative, gradient)
 
 
+@eqx.filter_jit
 def exact_velocity(network: MLP, inputs: jax.Array, targets: jax.Array) -> SampleState:
     """d/dt of (H, W, b) when the parameters follow the gradient flow: the derivative of the network along it."""
     parameters, rest = eqx.partition(network, eqx.is_inexact_array)
@@ -38,7 +41,7 @@ def exact_velocity(network: MLP, inputs: jax.Array, targets: jax.Array) -> Sampl
     return jax.jvp(moving, (parameters,), (velocity,))[1]
 
 
-@pytest.mark.parametrize(("activation", "hidden_layers"), [("tanh", 2), ("relu", 1), ("gelu", 0)])
+@pytest.mark.parametrize(("activation", "hidden_layers"), [("tanh", 2), ("relu", 1)])
 def test_vector_field_is_the_motion_of_the_features(activation: str, hidden_layers: int) -> None:
     key = jax.random.key(0)
     network = shaken(
@@ -69,6 +72,28 @@ def exactly_block() -> tuple[MLP, jax.Array, BlockKernel]:
     return shaken(network), jnp.asarray(inputs), kernel
 
 
+def trained(network: MLP, inputs: np.ndarray, time: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """H, W, b after the gradient flow of the two layers' own parameters, by SciPy: W(Vx + a) + b, its gradient by hand."""
+    start = arrays(network)
+    cuts = np.cumsum([array.size for array in start])[:-1]
+    labels = np.eye(3)[:, np.arange(12) // 4]
+
+    def unpack(flat: np.ndarray) -> list[np.ndarray]:
+        return [part.reshape(array.shape) for part, array in zip(np.split(flat, cuts), start, strict=True)]
+
+    def field(_: float, flat: np.ndarray) -> np.ndarray:
+        v, a, w, b = unpack(flat)
+        h = v @ inputs.T + a[:, None]
+        r = (w @ h + b[:, None] - labels) / Z
+        gradient = [w.T @ r @ inputs, w.T @ r.sum(axis=1), r @ h.T, r.sum(axis=1)]
+        return -np.concatenate([array.ravel() for array in gradient])
+
+    flat = np.concatenate([array.ravel() for array in start])
+    solution = solve_ivp(field, (0, time), flat, method="DOP853", rtol=1e-12, atol=1e-14)
+    v, a, w, b = unpack(solution.y[:, -1])
+    return v @ inputs.T + a[:, None], w, b
+
+
 def test_on_a_network_with_an_exact_block_kernel_all_flows_are_one() -> None:
     """Real training, the frozen kernel and (19) agree: here nothing is an assumption."""
     network, inputs, kernel = exactly_block()
@@ -81,27 +106,8 @@ def test_on_a_network_with_an_exact_block_kernel_all_flows_are_one() -> None:
         field = flow.vector_field(jnp.asarray(0.0), start, None)
         assert relative_difference(flattened(field), flattened(velocity)) <= 1e-13
 
-    # And not only at the start: classical Runge–Kutta steps of the parameters themselves.
-    @eqx.filter_jit
-    def trained(network: MLP, step: jax.Array) -> MLP:
-        parameters, rest = eqx.partition(network, eqx.is_inexact_array)
-
-        def field(parameters: MLP, along: MLP, factor: jax.Array | float) -> MLP:
-            moved = jax.tree.map(lambda p, v: p + factor * v, parameters, along)
-            return eqx.filter(parameter_flow(eqx.combine(moved, rest), inputs, targets), eqx.is_inexact_array)
-
-        def body(_: int, parameters: MLP) -> MLP:
-            k1 = field(parameters, parameters, 0.0)
-            k2 = field(parameters, k1, step / 2)
-            k3 = field(parameters, k2, step / 2)
-            k4 = field(parameters, k3, step)
-            return jax.tree.map(
-                lambda p, a, b, c, d: p + step / 6 * (a + 2 * b + 2 * c + d), parameters, k1, k2, k3, k4
-            )
-
-        return eqx.combine(jax.lax.fori_loop(0, 4000, body, parameters), rest)
-
-    end = state_of(trained(network, jnp.asarray(1.0 / 4000)), inputs)
+    # And not only at the start.
+    end = trained(network, np.asarray(inputs), 1.0)
     assert relative_difference(flattened(end), flattened(start)) > 0.1
     for flow in (frozen, sample):
         forecast = solve(flow, start, jnp.linspace(0.0, 1.0, 5)).state_at(-1)

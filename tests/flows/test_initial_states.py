@@ -39,7 +39,7 @@ def end(state: SampleState) -> tuple[dict[str, float], float]:
     return {name: float(value) for name, value in metrics.items()}, float(np.hypot(norms[0], norms[1]))
 
 
-@pytest.mark.parametrize(("classes", "per_class", "features"), [(3, 4, 5), (3, 4, 2), (2, 5, 6), (4, 2, 7), (3, 1, 4)])
+@pytest.mark.parametrize(("classes", "per_class", "features"), [(3, 4, 5), (3, 4, 2), (2, 1, 3)])
 def test_zero_invariant_zero_mean_and_equal_biases(classes: int, per_class: int, features: int) -> None:
     kernel = BlockKernel(*KAPPA, classes=classes, per_class=per_class)
     state = zero_invariant_state(jax.random.key(per_class), kernel, features=features)
@@ -98,8 +98,9 @@ def orientation(state: SampleState) -> float:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_orientation_is_that_of_the_class_means(seed: int) -> None:
-    """Exactly, the flow keeps the sign of det(WH₁) where there is no scatter; rounding lets it through after a while, here
-    at t = 4.5 to 5, because the way out is unstable."""
+    """Exactly, the flow keeps the sign of det(WH₁) where there is no scatter. Rounding lets it through after a while,
+    here at t = 4.5 to 5, because the wrong end is a saddle.
+    """
     state = zero_invariant_state(jax.random.key(seed), KERNEL, features=5, within_scale=0.0)
     assert orientation(state) > 0
     # W turned the other way: E is still 0, and one direction of the class means, √m of the residual, is never fitted.
@@ -118,7 +119,7 @@ def test_orientation_is_that_of_the_class_means(seed: int) -> None:
 def test_refusals() -> None:
     with pytest.raises(ValueError, match="at least C - 1 = 2 features, not 1"):
         zero_invariant_state(jax.random.key(0), KERNEL, features=1)
-    with pytest.raises(ValueError, match="mu_single > 0, not -0.5"):
+    with pytest.raises(ValueError, match=r"mu_single > 0, not -0\.5"):
         zero_invariant_state(jax.random.key(0), BlockKernel(1.0, 1.5, 0.2, classes=3, per_class=4), features=5)
 
 

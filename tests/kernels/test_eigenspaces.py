@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from kernels.dense import projectors, relative_difference
+from kernels.dense import projectors
 
 from ntkflow.kernels import split_eigenspaces
 

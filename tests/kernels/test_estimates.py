@@ -85,7 +85,7 @@ def test_eigenvalue_errors_are_the_jackknife_of_the_eigenvalues() -> None:
 
 
 def test_standard_errors_are_the_spread_of_many_draws() -> None:
-    """Four classes in a feature space of 5 dimensions; the kernel is the scalar product. 400 draws of 12 samples a class.
+    """Four classes in 5 dimensions, the kernel the scalar product; 400 draws of 12 samples a class.
 
     Their empirical standard deviation is itself known to 1/√800 = 3.5 %.
     """
@@ -119,7 +119,7 @@ def test_an_exact_block_kernel_has_no_error() -> None:
 
 @pytest.mark.parametrize("asymmetry", [0.0, 1e-16])
 def test_two_samples_a_class_have_no_errors_but_values(asymmetry: float) -> None:
-    """Nothing is left of a class' pairs without one of two. A kernel computed by a GEMM need not be symmetric to the bit."""
+    """Without one of two samples no pair of the class is left. A computed kernel need not be symmetric to the bit."""
     kernel = random_kernel(6, 3)
     kernel[0, 1] *= 1 + 2.3 * asymmetry
     with warnings.catch_warnings():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,7 +49,7 @@ def test_relu_has_derivative_zero_at_zero() -> None:
 @pytest.mark.parametrize("hidden_layers", [0, 1, 3])
 def test_parameter_count(hidden_layers: int) -> None:
     sizes = [4, *[6] * hidden_layers, 5, 3]
-    expected = sum(a * b + b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+    expected = sum(a * b + b for a, b in pairwise(sizes))
     net = network(hidden_layers=hidden_layers)
     assert net.parameter_count() == expected == sum(array.size for array in arrays(net))
     assert net.tap_sizes() == tuple(sizes[1:-1])
