@@ -10,7 +10,7 @@ UV := $(shell command -v uv 2>/dev/null || echo $(VENV)/bin/uv)
 RUN := $(VENV)/bin/
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-.PHONY: demo test lint types contracts fast validate docs benchmarks environment clean
+.PHONY: demo test lint types contracts fast validate docs environment clean
 
 demo: environment
 	$(RUN)ntkflow run scenarios/digits.yaml --output $(OUT) --overwrite
@@ -18,9 +18,9 @@ demo: environment
 test: lint types contracts docs
 	$(RUN)pytest
 
-# Tests that take no longer than a coffee sip: for before a commit.
+# The rooms without whole runs: for before a commit.
 fast: environment
-	$(RUN)pytest -m "not slow"
+	$(RUN)pytest --ignore tests/experiments --ignore tests/test_cli.py --ignore tests/test_docs.py
 
 lint: environment
 	$(RUN)ruff check .
@@ -37,7 +37,7 @@ docs: environment
 
 # Slow science, run by hand; its results are recorded in docs/validation.md.
 validate: environment
-	$(RUN)pytest validation -m "" --durations=0
+	$(RUN)pytest -m slow --durations=0
 
 # The stamp is older than the lock file exactly when the environment has to be brought up to date.
 environment: $(VENV)/.stamp

@@ -73,7 +73,7 @@ def exactly_block() -> tuple[MLP, jax.Array, BlockKernel]:
 
 
 def trained(network: MLP, inputs: np.ndarray, time: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """H, W, b after the gradient flow of the two layers' own parameters, by SciPy: W(Vx + a) + b, its gradient by hand."""
+    """H, W, b after the gradient flow of the parameters of W(Vx + a) + b, by SciPy and a gradient by hand."""
     start = arrays(network)
     cuts = np.cumsum([array.size for array in start])[:-1]
     labels = np.eye(3)[:, np.arange(12) // 4]
@@ -103,7 +103,7 @@ def test_on_a_network_with_an_exact_block_kernel_all_flows_are_one() -> None:
     sample = SampleFlow(kernel, loss_scale=Z)
     velocity = exact_velocity(network, inputs, targets)
     for flow in (frozen, sample):
-        field = flow.vector_field(jnp.asarray(0.0), start, None)
+        field = eqx.filter_jit(flow.vector_field)(jnp.asarray(0.0), start, None)
         assert relative_difference(flattened(field), flattened(velocity)) <= 1e-13
 
     # And not only at the start.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import equinox as eqx
 import jax
 import numpy as np
 import pytest
+from jax import export
 from networks.plain_mlp import arrays
 from training.backpropagation import flat, gradient, residual, step
 from training.tiny import SAMPLES, dataset, network, problem
@@ -31,9 +33,10 @@ def test_three_steps(activation: str, hidden_layers: int, z: float) -> None:
     """Three, so that biases, which start at 0, have moved."""
     data, size = dataset(), 0.01
     inputs, targets = np.asarray(data.inputs), np.asarray(data.target_matrix)
+    compiled = eqx.filter_jit(descend)
     net, plain = made(activation, hidden_layers), arrays(made(activation, hidden_layers))
     for _ in range(3):
-        net = descend(net, Problem.of(data, z), size)
+        net = compiled(net, Problem.of(data, z), size)
         plain = step(plain, inputs, targets, activation, z, size)
     start = flat(arrays(made(activation, hidden_layers)))
     moved = np.linalg.norm(flat(plain) - start)
@@ -70,13 +73,9 @@ def test_the_loss_is_half_the_squared_residual_over_z() -> None:
 
 
 def test_a_step_lowers_for_cuda() -> None:
-    import equinox as eqx
-
     parameters, rest = eqx.partition(network(), eqx.is_inexact_array)
 
     def stepped(parameters: MLP) -> MLP:
         return eqx.filter(descend(eqx.combine(parameters, rest), problem(), 0.1), eqx.is_inexact_array)
-
-    from jax import export
 
     assert export.export(jax.jit(stepped), platforms=["cuda"])(parameters).platforms == ("cuda",)

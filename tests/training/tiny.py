@@ -31,6 +31,8 @@ END = 6.0
 """Gradient-flow time of :func:`flowed`; the residual falls by three quarters until then."""
 FLOW_SNAPSHOTS = (0.0, 1.3)
 TIGHT = Integration(rtol=1e-10, atol=1e-12)
+LOOSE = Integration(rtol=1e-6, atol=1e-8)
+"""A scenario's own tolerances for forecasts, so that what was compiled for one is there for the other."""
 
 
 @functools.cache
