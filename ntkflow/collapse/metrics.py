@@ -83,7 +83,7 @@ def collapse_metrics(
         "nc2_angle_deviation": jnp.sqrt(jnp.sum(jnp.where(pairs, (gram + 1 / (classes - 1)) ** 2, 0.0)) / pair_count),
         "nc3_unit_means": _distance_of_directions(weight.T, unit),
         "nc3_means": _distance_of_directions(weight.T, means),
-        "nc4_disagreement": jnp.mean(jnp.argmax(logits, axis=0) != jnp.argmin(to_means, axis=0)),
+        "nc4_disagreement": jnp.mean(jnp.argmax(logits, axis=0) != jnp.argmin(to_means, axis=0), dtype=weight.dtype),
     }
 
 

@@ -97,8 +97,9 @@ def solve(
         SolverError: a non-finite initial state, or the solver gave up; the message says when and what to change.
     """
     integration = Integration() if integration is None else integration
-    if times.ndim != 1 or times.size < 2 or not bool(jnp.all(jnp.diff(times) > 0)):
-        raise ValueError(f"{name}: times must be at least two increasing numbers, not {times}")
+    increasing = times.ndim == 1 and times.size >= 2 and bool(jnp.all(jnp.diff(times) > 0))
+    if not (increasing and bool(jnp.all(jnp.isfinite(times)))):
+        raise ValueError(f"{name}: times must be at least two increasing numbers, all finite, not {times}")
     for leaf in jax.tree.leaves(eqx.filter(initial, eqx.is_inexact_array)):
         if leaf.dtype != jnp.float64:
             raise ValueError(
@@ -159,6 +160,6 @@ def _gave_up(name: str, solution: diffrax.Solution, times: Float[Array, " times"
             "(rates far apart), use solver.method: kvaerno5."
         )
     else:
-        what = f"{used.method} gave up ({type(solution.result)[solution.result].strip()})"
+        what = f"{used.method} gave up ({diffrax.RESULTS[solution.result].strip()})"
         remedy = "Loosen solver.rtol and solver.atol, or try solver.method: kvaerno5."
     return SolverError(f"{what} between t = {until:g} and t = {float(times[-1]):g}", place=name, remedy=remedy)

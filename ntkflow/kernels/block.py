@@ -117,6 +117,9 @@ class BlockKernel(eqx.Module):
     def function(self, function: Callable[[Float[Array, 3]], Float[Array, 3]]) -> BlockKernel:
         """The block kernel f(K): ``function`` acts on the three eigenvalues, in the order of ``eigenvalues``."""
         on_global, on_class, on_single = function(self.eigenvalues)
+        # An eigenspace of dimension 0 has no say: what f is there, NaN perhaps, must not reach the others.
+        on_class = on_global if self.classes == 1 else on_class
+        on_single = on_class if self.per_class == 1 else on_single
         return BlockKernel.from_eigenvalues(
             global_mean=on_global,
             class_means=on_class,
@@ -132,10 +135,12 @@ class BlockKernel(eqx.Module):
     def integrated_exponential(self, time: float | Float[Array, ""]) -> BlockKernel:
         """∫₀ᵗ exp(−s K) ds = (I − exp(−t K)) K⁻¹, which stays finite (t) where an eigenvalue is 0."""
 
-        def integral(eigenvalues: Float[Array, 3]) -> Float[Array, 3]:
-            # expm1 keeps the digits where t·λ is small; the inner where keeps 0/0 out of derivatives too.
-            safe = jnp.where(eigenvalues == 0, 1.0, eigenvalues)
-            return jnp.where(eigenvalues == 0, time, -jnp.expm1(-time * safe) / safe)
+        def integral(eigenvalues: Float[Array, "3"]) -> Float[Array, "3"]:
+            # t·φ₁(x) with x = −tλ and φ₁(x) = (eˣ − 1)/x: by its series near 0, where the quotient is 0/0.
+            x = -time * eigenvalues
+            near = jnp.abs(x) < 1e-4
+            safe = jnp.where(near, 1.0, x)
+            return time * jnp.where(near, 1 + x / 2 + x**2 / 6 + x**3 / 24, jnp.expm1(safe) / safe)
 
         return self.function(integral)
 
@@ -148,11 +153,15 @@ class BlockKernel(eqx.Module):
         return self.function(lambda eigenvalues: 1 / eigenvalues)
 
     def pseudo_inverse(self) -> BlockKernel:
-        """The Moore–Penrose inverse: eigenvalues that are exactly 0 stay 0."""
+        """The Moore–Penrose inverse: eigenvalues that are 0 up to rounding stay 0.
 
-        def invert(eigenvalues: Float[Array, 3]) -> Float[Array, 3]:
-            safe = jnp.where(eigenvalues == 0, 1.0, eigenvalues)
-            return jnp.where(eigenvalues == 0, 0.0, 1 / safe)
+        That is, those below N times the machine precision times the largest, as in ``numpy.linalg.matrix_rank``.
+        """
+
+        def invert(eigenvalues: Float[Array, "3"]) -> Float[Array, "3"]:
+            size = jnp.abs(eigenvalues)
+            zero = size <= self.samples * jnp.finfo(eigenvalues.dtype).eps * jnp.max(size)
+            return jnp.where(zero, 0.0, 1 / jnp.where(zero, 1.0, eigenvalues))
 
         return self.function(invert)
 
@@ -217,5 +226,6 @@ def rates(kernel: BlockKernel, loss_scale: float) -> Float[Array, 3]:
 
 def step_limit(kernel: BlockKernel, loss_scale: float) -> float:
     """Largest stable step 2Z/λ_max of gradient descent on the residual under a constant kernel."""
-    top = float(jnp.max(kernel.eigenvalues))
+    there = [dimension > 0 for dimension in kernel.multiplicities]
+    top = max(float(value) for value, present in zip(kernel.eigenvalues, there, strict=True) if present)
     return math.inf if top <= 0 else 2 * loss_scale / top

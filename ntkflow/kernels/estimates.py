@@ -59,11 +59,13 @@ def estimate_block_values(matrix: Float[Array, "samples samples"], classes: int)
     samples = matrix.shape[-1]
     if samples % classes or samples < 2 * classes:
         raise ValueError(f"block values need {classes} classes of equal size of at least 2, not {samples} samples")
+    kernel, per_class = BlockKernel.nearest(jnp.asarray(matrix), classes), samples // classes
+    if per_class < 3:
+        # Leaving out one of two samples leaves no pair to average over.
+        return BlockEstimate(kernel, np.full((3, 3), np.nan))
     left_out = _leave_one_out(np.asarray(matrix), classes)
-    per_class = samples // classes
     deviation = left_out - left_out.mean(axis=1, keepdims=True)
-    covariance = (per_class - 1) / per_class * np.einsum("aiv,aiw->vw", deviation, deviation)
-    return BlockEstimate(BlockKernel.nearest(jnp.asarray(matrix), classes), covariance)
+    return BlockEstimate(kernel, (per_class - 1) / per_class * np.einsum("aiv,aiw->vw", deviation, deviation))
 
 
 def _leave_one_out(matrix: Float[np.ndarray, "samples samples"], classes: int) -> Float[np.ndarray, "classes m 3"]:
@@ -81,8 +83,7 @@ def _leave_one_out(matrix: Float[np.ndarray, "samples samples"], classes: int) -
     within = own - diagonal
     pairs = within.sum(axis=1)
     c_class = pairs / (m * (m - 1))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        c_left = (pairs[:, None] - 2 * within) / ((m - 1) * (m - 2))
+    c_left = (pairs[:, None] - 2 * within) / ((m - 1) * (m - 2))
     c = c_class.mean() + (c_left - c_class[:, None]) / classes
 
     # Leaving i out of class a changes the mean of every block (a, b) and (b, a), b ≠ a.

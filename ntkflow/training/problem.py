@@ -54,4 +54,5 @@ def residual_matrix(problem: Problem, network: AbstractClassifier) -> Float[Arra
 @eqx.filter_jit
 def accuracy(network: AbstractClassifier, inputs: Float[Array, "samples ..."], labels: Array) -> Float[Array, ""]:
     """Share of samples whose largest logit is that of their class. NaN without samples."""
-    return jnp.mean(jnp.argmax(network.logit_matrix(inputs), axis=0) == labels)
+    # The mean of booleans would be in float32.
+    return jnp.mean(jnp.argmax(network.logit_matrix(inputs), axis=0) == labels, dtype=inputs.dtype)

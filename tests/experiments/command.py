@@ -1,0 +1,66 @@
+"""The command line called in this process: as a user calls it, with its exit code and what it printed."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import signal
+import sys
+from pathlib import Path
+from unittest.mock import patch
+
+from ntkflow.cli import main
+
+SCENARIOS = Path(__file__).parents[2] / "scenarios"
+
+
+@dataclasses.dataclass(frozen=True)
+class Said:
+    """How a command ended, and its two streams."""
+
+    code: int
+    out: str
+    err: str
+
+    def refused(self) -> str:
+        """The message of a command that refused its input: nothing but ``error: …`` after the progress, and exit code 2."""
+        assert self.code == 2, self
+        assert "Report:" not in self.out
+        return self._message()
+
+    def interrupted(self) -> str:
+        """The message of a command that was stopped."""
+        assert self.code == 130, self
+        assert "Report:" not in self.out
+        return self._message()
+
+    def _message(self) -> str:
+        text = self.out + self.err
+        assert "Traceback" not in text, text
+        assert "mistake in ntkflow" not in text, text
+        assert self.err.count("error: ") == 1, self.err
+        return self.err.split("error: ")[1].rstrip("\n")
+
+
+def ntkflow(*arguments: object) -> Said:
+    """Runs ``ntkflow ARGUMENTS`` here. Whatever it does to the process's signals is undone."""
+    out, err, handler = io.StringIO(), io.StringIO(), signal.getsignal(signal.SIGTERM)
+    try:
+        with (
+            patch.object(sys, "argv", ["ntkflow", *map(str, arguments)]),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            main()
+    except SystemExit as left:
+        assert isinstance(left.code, int)
+        return Said(left.code, out.getvalue(), err.getvalue())
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    raise AssertionError("main() returned")
+
+
+def settings(*overrides: str) -> list[str]:
+    """Overrides as arguments."""
+    return [argument for override in overrides for argument in ("--set", override)]

@@ -1,0 +1,32 @@
+"""Every shipped scenario at a size that runs in seconds."""
+
+from __future__ import annotations
+
+from training.tiny import CLASSES, FEATURES, PER_CLASS, STEP, STEPS, WIDTH
+
+SNAPSHOTS = (0, 37)
+END = 300.0
+
+REDUCED = {
+    # The tiny problem of the other tests, which have compiled for its shapes.
+    "digits": (
+        f"data.classes={CLASSES}",
+        f"data.samples_per_class={PER_CLASS}",
+        f"network.width={WIDTH}",
+        f"network.features={FEATURES}",
+        f"training.step_size={STEP}",
+        f"training.steps={STEPS}",
+        f"training.snapshots={list(SNAPSHOTS)}",
+    ),
+    "block_flow": (
+        "problem={classes: 3, samples_per_class: 4, features: 8}",
+        "kernel={diagonal: 8.0, same_class: 6.4, different_class: 1.6}",
+        "loss_scale=32.0",
+        f"time.end={END}",
+        "time.points=25",
+    ),
+    "residual_eigenspaces": (
+        "problem={classes: 4, samples_per_class: 5}",
+        "steps=60",
+    ),
+}

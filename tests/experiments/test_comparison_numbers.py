@@ -1,0 +1,173 @@
+"""The numbers of a comparison's summary, from the arrays of its results file, by NumPy."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import xarray as xr
+from experiments.conftest import Runs
+from experiments.reduced import SNAPSHOTS
+from training.backpropagation import part_norms
+from training.tiny import CLASSES, PER_CLASS, SAMPLES, STEP, STEPS, Z, dataset
+
+from ntkflow.results import Summary, Table
+
+PARTS = ["global mean", "class means", "within class"]
+
+
+@pytest.fixture(scope="module")
+def tree(runs: Runs) -> xr.DataTree:
+    return runs.tree("digits")
+
+
+@pytest.fixture(scope="module")
+def summary(runs: Runs) -> Summary:
+    return runs.result("digits").summary
+
+
+def table(summary: Summary, title: str) -> Table:
+    (found,) = [table for table in summary.tables if table.title == title]
+    return found
+
+
+def quantity(summary: Summary, name: str) -> float:
+    (found,) = [item.value for item in summary.quantities if item.name == name]
+    return found
+
+
+def test_loss_and_accuracies(tree: xr.DataTree, summary: Summary) -> None:
+    training = tree["training"]
+    last = training["residual"].values[-1]
+    assert quantity(summary, "‖R‖² at the end") == pytest.approx((last**2).sum(), rel=1e-12)
+    end = training.isel(moment=-1)
+    logits = end["weight"].values @ end["features"].values + end["bias"].values[:, None]
+    np.testing.assert_allclose(logits - np.asarray(dataset().target_matrix), last, rtol=0, atol=1e-12)
+    right = np.mean(logits.argmax(axis=0) == np.repeat(np.arange(CLASSES), PER_CLASS))
+    assert quantity(summary, "training accuracy") == pytest.approx(right, abs=1e-12)
+
+
+def test_times_steps_and_norms(tree: xr.DataTree) -> None:
+    training = tree["training"]
+    np.testing.assert_allclose(training["norm_time"], STEP * np.arange(STEPS + 1), rtol=1e-14)
+    np.testing.assert_allclose(training["time"], STEP * training["step"].values, rtol=1e-14)
+    expected = np.stack([part_norms(item, CLASSES) for item in training["residual"].values])
+    np.testing.assert_allclose(training["residual_norm"].values[training["step"].values], expected, rtol=1e-10)
+    assert training["moment"].values.tolist() == [f"step {step}" for step in (*SNAPSHOTS, STEPS)]
+    assert tree["theory"]["snapshot"].values.tolist() == [f"step {step}" for step in SNAPSHOTS]
+
+
+def test_rates(tree: xr.DataTree, summary: Summary) -> None:
+    rows = iter(table(summary, "Decay rates, measured and predicted").rows)
+    training = tree["training"]
+    for index, step in enumerate(SNAPSHOTS):
+        d, c, n = training["logit_block_value"].values[index]
+        single = d - c
+        of_class = single + PER_CLASS * (c - n)
+        for part, eigenvalue in enumerate([of_class + SAMPLES * n, of_class, single]):
+            label, name, measured, curvature, block, _, whole = next(rows)
+            assert (label, name) == (f"step {step}", PARTS[part])
+            assert block == pytest.approx(-math.log(abs(1 - STEP * eigenvalue / Z)) / STEP, rel=1e-10)
+            # The measured one: a straight line through the logarithm until it has moved by 0.2.
+            log = np.log(training["residual_norm"].values[step:, part])
+            stop = max(5, 1 + next((k for k, x in enumerate(log) if abs(x - log[0]) >= 0.2), len(log) - 1))
+            slope = np.polyfit(STEP * np.arange(stop), log[:stop], 1)[0]
+            assert measured == pytest.approx(-slope, rel=1e-8)
+            stored = tree["comparison"].isel(snapshot=index, part=part)
+            assert measured == pytest.approx(float(stored["rate_measured"]), rel=1e-14)
+            assert curvature == pytest.approx(float(stored["rate_measured_curvature"]), rel=1e-14)
+            assert whole == pytest.approx(float(tree["theory"]["rate_whole"][index, part]), rel=1e-14)
+    assert next(rows, None) is None
+
+
+def test_forecast_errors(tree: xr.DataTree, summary: Summary) -> None:
+    rows = iter(table(summary, "Forecasts beside the real run: errors within the first e-fold").rows)
+    training, theory = tree["training"], tree["theory"]
+    moved = 0
+    for index, step in enumerate(SNAPSHOTS):
+        norms = training["residual_norm"].values[step:]
+        fallen = [np.flatnonzero(norms[:, part] <= norms[0, part] / math.e) for part in range(3)]
+        e_folds = [STEP * found[0] if len(found) else -1.0 for found in fallen]
+        slowest = int(np.argmax(e_folds))
+        times = theory["forecast_time"].values[index]
+        for model, label in (("full_frozen", "full frozen"), ("three_values", "three values")):
+            row = next(rows)
+            assert row[:2] == (f"step {step}", label)
+            if e_folds[slowest] < 0:
+                assert row[2:] == ("none", None, None, None, None)
+                continue
+            moved += 1
+            assert row[2] == PARTS[slowest]
+            assert row[3] == pytest.approx(e_folds[slowest], rel=1e-9)
+            forecast = theory["forecast_norm"].sel(model=model).values[index]
+            real = tree["comparison"]["real_norm"].values[index]
+            within = times <= step * STEP + e_folds[slowest] * (1 + 1e-9)
+            expected = 100 * (np.abs(forecast - real) / real)[within].max(axis=0)
+            np.testing.assert_allclose(np.array(row[4:], dtype=float), expected, rtol=1e-8)
+    assert moved >= 2
+    assert next(rows, None) is None
+
+
+def test_real_norms_are_those_of_the_run(tree: xr.DataTree) -> None:
+    for index in range(len(SNAPSHOTS)):
+        steps = np.rint(tree["theory"]["forecast_time"].values[index] / STEP).astype(int)
+        expected = tree["training"]["residual_norm"].values[steps]
+        np.testing.assert_allclose(tree["comparison"]["real_norm"].values[index], expected, rtol=1e-10)
+
+
+def test_horizons(tree: xr.DataTree, summary: Summary) -> None:
+    rows = iter(table(summary, "Forecasts beside the real run: reliable horizons").rows)
+    for index, step in enumerate(SNAPSHOTS):
+        since = tree["theory"]["forecast_time"].values[index] - STEP * step
+        for model in ("full_frozen", "three_values"):
+            errors = tree["comparison"]["norm_error"].sel(model=model).values[index]
+            for part, cell in enumerate(next(rows)[2:]):
+                beyond = np.flatnonzero(errors[:, part] > 0.1)
+                if beyond.size:
+                    assert cell == pytest.approx(since[beyond[0]], rel=1e-9)
+                else:
+                    assert isinstance(cell, str)
+                    assert cell.startswith("> ")
+    assert next(rows, None) is None
+
+
+def test_kernels(tree: xr.DataTree, summary: Summary) -> None:
+    rows = iter(table(summary, "Measured kernels").rows)
+    same = np.kron(np.eye(CLASSES), np.ones((PER_CLASS, PER_CLASS))).astype(bool)
+    diagonal = np.eye(SAMPLES, dtype=bool)
+    for index, label in enumerate(tree["training"]["moment"].values):
+        for name, symbol in (("logit", "Θ"), ("feature", "Θʰ")):
+            kernel = tree["training"][f"{name}_kernel"].values[index]
+            row = next(rows)
+            assert row[:2] == (label, symbol)
+            values = [kernel[diagonal].mean(), kernel[same & ~diagonal].mean(), kernel[~same].mean()]
+            assert row[2:8:2] == pytest.approx(values, rel=1e-10)
+            assert row[8] == pytest.approx(kernel[same].sum() / np.linalg.norm(kernel) / np.sqrt(same.sum()), rel=1e-10)
+            limit = float(tree["training"]["step_limit"][index])
+            assert row[10] == (pytest.approx(limit, rel=1e-12) if name == "logit" else None)
+
+
+def test_collapse_metrics(tree: xr.DataTree, summary: Summary) -> None:
+    found = table(summary, "Neural collapse and the invariant")
+    place = [column.name for column in found.columns].index("nc1_trace_ratio")
+    for index, row in enumerate(found.rows):
+        by_class = np.split(tree["training"]["features"].values[index], CLASSES, axis=1)
+        within = np.mean([block.var(axis=1).sum() for block in by_class])
+        between = np.stack([block.mean(axis=1) for block in by_class]).var(axis=0).sum()
+        assert row[place] == pytest.approx(within / between, rel=1e-9)
+
+
+def test_the_statements_say_what_was_run(summary: Summary) -> None:
+    text = " ".join(summary.statements)
+    assert "scikit-learn digits: 12 training samples, 4 of each of 3 classes" in text
+    assert "tanh network 64-8-6-3, 595 parameters, 600 full-batch gradient-descent steps of 0.05 (t = 30)" in text
+    assert "Z = N = 12" in text
+
+
+def test_the_statement_on_forecasts_is_the_worst_of_its_table(summary: Summary) -> None:
+    rows = table(summary, "Forecasts beside the real run: errors within the first e-fold").rows
+    for label in ("full frozen", "three values"):
+        worst = max(row[4 + PARTS.index(row[2])] for row in rows if row[1] == label and row[2] != "none")
+        (sentence,) = [text for text in summary.statements if text.startswith(f"{label.capitalize()} forecast:")]
+        assert f"at most {worst:.2g} % off" in sentence
