@@ -93,24 +93,31 @@ def solve(
         name: what messages call this flow.
 
     Raises:
-        ValueError: times that do not increase, or states that are not float64.
-        SolverError: a non-finite initial state, or the solver gave up; the message says when and what to change.
+        ValueError: times that do not increase, or numbers that are not float64.
+        SolverError: a state or equations that are not finite, or the solver gave up; says when and what to change.
     """
     integration = Integration() if integration is None else integration
     increasing = times.ndim == 1 and times.size >= 2 and bool(jnp.all(jnp.diff(times) > 0))
     if not (increasing and bool(jnp.all(jnp.isfinite(times)))):
         raise ValueError(f"{name}: times must be at least two increasing numbers, all finite, not {times}")
-    for leaf in jax.tree.leaves(eqx.filter(initial, eqx.is_inexact_array)):
-        if leaf.dtype != jnp.float64:
-            raise ValueError(
-                f"{name}: flows are integrated in float64, but the state is {leaf.dtype}; "
-                'call jax.config.update("jax_enable_x64", True) before making arrays'
-            )
-        if not bool(jnp.all(jnp.isfinite(leaf))):
-            raise SolverError(
-                f"{name} starts from a state with numbers that are not finite",
-                remedy="Look at where the initial state comes from.",
-            )
+    for what, tree in (("times are", times), ("state is", initial)):
+        for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array)):
+            if leaf.dtype != jnp.float64:
+                raise ValueError(
+                    f"{name}: flows are integrated in float64, but the {what} {leaf.dtype}; "
+                    'call jax.config.update("jax_enable_x64", True) before making arrays'
+                )
+    # A number that is not finite would use up all steps before the solver gave up, with a message about steps.
+    if not _all_finite(initial):
+        raise SolverError(
+            f"{name} starts from a state with numbers that are not finite",
+            remedy="Look at where the initial state comes from.",
+        )
+    if not _all_finite(flow):
+        raise SolverError(
+            f"{name} has equations ({type(flow).__name__}) with numbers that are not finite",
+            remedy="Look at its kernel, its targets and its loss scale.",
+        )
     solution = integrate(flow, initial, times, integration)
     if solution.result != diffrax.RESULTS.successful:
         raise _gave_up(name, solution, times, integration)
@@ -142,6 +149,10 @@ def integrate(
         max_steps=integration.max_steps,
         throw=False,
     )
+
+
+def _all_finite(tree: Any) -> bool:
+    return all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array)))
 
 
 @eqx.filter_jit

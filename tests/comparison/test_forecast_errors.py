@@ -36,6 +36,15 @@ def test_errors_of_norms() -> None:
     np.testing.assert_allclose(found.share_errors, share, atol=1e-15)
 
 
+def test_errors_of_the_whole() -> None:
+    found = compare(parts(REAL), parts(PREDICTED), [1.0, 1.0, np.nan])
+    real, predicted = ([np.sqrt(sum(x * x for x in row)) for row in rows] for rows in (REAL, PREDICTED))
+    expected = [abs(p - r) / r for p, r in zip(predicted, real, strict=True)]
+    np.testing.assert_allclose(found.total_errors, expected, atol=1e-15)
+    assert found.worst_total_within(TIMES, 2.0, 0.5) == pytest.approx(expected[1])
+    assert found.worst_total_within(TIMES, 2.0, 2.0) == pytest.approx(max(expected))
+
+
 def test_the_right_norm_in_the_wrong_direction() -> None:
     predicted = parts(REAL)
     predicted[2, 0] = -predicted[2, 0]

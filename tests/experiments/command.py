@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import signal
 import sys
+import tempfile
 from pathlib import Path
+from typing import IO
 from unittest.mock import patch
 
 from ntkflow.cli import main
@@ -45,20 +46,31 @@ class Said:
 
 def ntkflow(*arguments: object) -> Said:
     """Runs ``ntkflow ARGUMENTS`` here. Whatever it does to the process's signals is undone."""
-    out, err, handler = io.StringIO(), io.StringIO(), signal.getsignal(signal.SIGTERM)
-    try:
-        with (
-            patch.object(sys, "argv", ["ntkflow", *map(str, arguments)]),
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-        ):
-            main()
-    except SystemExit as left:
-        assert isinstance(left.code, int)
-        return Said(left.code, out.getvalue(), err.getvalue())
-    finally:
-        signal.signal(signal.SIGTERM, handler)
+    handler = signal.getsignal(signal.SIGTERM)
+    with _file() as out, _file() as err:
+        try:
+            with (
+                patch.object(sys, "argv", ["ntkflow", *map(str, arguments)]),
+                contextlib.redirect_stdout(out),
+                contextlib.redirect_stderr(err),
+            ):
+                main()
+        except SystemExit as left:
+            assert isinstance(left.code, int)
+            return Said(left.code, _content(out), _content(err))
+        finally:
+            signal.signal(signal.SIGTERM, handler)
     raise AssertionError("main() returned")
+
+
+def _file() -> IO[str]:
+    # A file and no io.StringIO, which is no TextIO to the type checker that watches the tests.
+    return tempfile.TemporaryFile("w+", encoding="utf-8")
+
+
+def _content(stream: IO[str]) -> str:
+    stream.seek(0)
+    return stream.read()
 
 
 def settings(*overrides: str) -> list[str]:
