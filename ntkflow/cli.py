@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import signal
 import sys
 import traceback
@@ -125,6 +126,8 @@ def doctor() -> None:
 
 def main() -> NoReturn:
     """The entry point: prints what a user can mend as one message, and leaves with its exit code."""
+    # Equinox reads this when it is imported: see ntkflow.flows.integrate.
+    os.environ.setdefault("EQX_ON_ERROR", "off")
     # A scheduler that ends a job sends SIGTERM: the run then stops as after Ctrl-C, and says what it left.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Everything printed is UTF-8 or replaced; a terminal in another encoding must not end a run.

@@ -6,6 +6,8 @@ import os
 
 # Before jax is imported: the tests are about numbers, not about which device this machine has.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# As the command line does: half the time to compile, and programs without host callbacks.
+os.environ.setdefault("EQX_ON_ERROR", "off")
 
 import jax
 from hypothesis import settings

@@ -30,9 +30,9 @@ class RateComparison:
     """
 
     measured: tuple[MeasuredRate, MeasuredRate, MeasuredRate]
-    block: Float[np.ndarray, 3]
-    block_errors: Float[np.ndarray, 3]
-    whole: Float[np.ndarray, 3]
+    block: Float[np.ndarray, "3"]
+    block_errors: Float[np.ndarray, "3"]
+    whole: Float[np.ndarray, "3"]
 
 
 @dataclasses.dataclass(frozen=True)

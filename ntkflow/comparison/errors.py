@@ -32,16 +32,16 @@ class ForecastErrors:
     share_errors: Float[np.ndarray, "times 3"]
     total_errors: Float[np.ndarray, " times"]
     vector_errors: Float[np.ndarray, "times 3"]
-    e_folds: Float[np.ndarray, 3]
+    e_folds: Float[np.ndarray, "3"]
     slowest: int | None
-    horizons: Float[np.ndarray, 3]
+    horizons: Float[np.ndarray, "3"]
 
     @property
     def slowest_name(self) -> str | None:
         """Name of the slowest part that moves."""
         return None if self.slowest is None else EIGENSPACES[self.slowest]
 
-    def worst_within(self, times: Float[np.ndarray, " times"], start: float, duration: float) -> Float[np.ndarray, 3]:
+    def worst_within(self, times: Float[np.ndarray, " times"], start: float, duration: float) -> Float[np.ndarray, "3"]:
         """Largest norm error of each part within ``duration`` after the snapshot."""
         return self.norm_errors[times <= start + duration * (1 + 1e-12)].max(axis=0)
 
@@ -54,7 +54,7 @@ def forecast_errors(
     forecast: Forecast,
     real_parts: Float[np.ndarray, "times 3 classes samples"],
     predicted_parts: Float[np.ndarray, "times 3 classes samples"],
-    e_folds: Float[np.ndarray, 3],
+    e_folds: Float[np.ndarray, "3"],
 ) -> ForecastErrors:
     """Compare a forecast with the real residual at the same times, split into the same parts.
 
@@ -87,7 +87,7 @@ def forecast_errors(
 
 def e_fold_times(
     times: Float[np.ndarray, " times"], norms: Float[np.ndarray, "times 3"], start: float
-) -> Float[np.ndarray, 3]:
+) -> Float[np.ndarray, "3"]:
     """Time after ``start`` until each part's norm first is at most 1/e of what it was there; NaN if not in the run."""
     first = int(np.abs(times - start).argmin())
     below = norms[first:] <= norms[first] / np.e

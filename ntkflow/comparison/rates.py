@@ -51,7 +51,7 @@ def measure_rate(times: Float[np.ndarray, " times"], norms: Float[np.ndarray, " 
     return MeasuredRate(-_slope(t, log), abs(halves[0] - halves[1]) / 2, float(t[0]), float(t[-1]))
 
 
-def gradient_descent_rate(rate: Float[np.ndarray, ...], step_size: float) -> Float[np.ndarray, ...]:
+def gradient_descent_rate(rate: Float[np.ndarray, "..."], step_size: float) -> Float[np.ndarray, "..."]:
     """The rate −log|1 − ηr|/η per unit of time t = η·step at which gradient descent decays where the flow decays at r.
 
     Gradient descent multiplies a mode by 1 − ηr a step (paper 3, (13)–(15)). For ηr ≪ 1 it is the flow's rate;

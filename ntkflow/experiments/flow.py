@@ -141,7 +141,7 @@ def _observe(states: ClassState | SampleState, kernel: BlockKernel) -> dict[str,
     """The invariant and the collapse metrics at every saved time, without keeping n×n matrices of all times at once."""
     first = InvariantSides.of(jax.tree.map(lambda leaf: leaf[0], states), kernel)
 
-    def one(state: ClassState | SampleState) -> dict[str, Float[Array, ...]]:
+    def one(state: ClassState | SampleState) -> dict[str, Float[Array, "..."]]:
         sides = InvariantSides.of(state, kernel)
         sample = state.to_sample() if isinstance(state, ClassState) else state
         return {

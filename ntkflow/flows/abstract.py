@@ -26,12 +26,12 @@ class AbstractFlow(eqx.Module, Generic[State]):
         """R = f(X) − Y at a state."""
 
     @abc.abstractmethod
-    def residual_norms(self, state: State) -> Float[Array, 3]:
+    def residual_norms(self, state: State) -> Float[Array, "3"]:
         """Frobenius norms of R's parts: global mean, class means, within class
         (:data:`ntkflow.kernels.EIGENSPACES`)."""
 
     @abc.abstractmethod
-    def invariants(self, state: State) -> dict[str, Float[Array, ...]]:
+    def invariants(self, state: State) -> dict[str, Float[Array, "..."]]:
         """The quantities that this flow conserves, by name; empty where none is known."""
 
     def loss(self, state: State) -> Float[Array, ""]:

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from ntkflow.flows.abstract import AbstractFlow
 from ntkflow.flows.invariant import InvariantSides
-from ntkflow.flows.sample import sample_residual
+from ntkflow.flows.sample import sample_residual, targets_for
 from ntkflow.flows.states import ClassState
 from ntkflow.kernels import BlockKernel
 
@@ -24,6 +24,9 @@ class ClassFlow(AbstractFlow[ClassState]):
         kernel: Θʰ, (κ_d, κ_c, κ_n).
         targets: T, column c the target of class c; the identity for one-hot labels, as in the paper.
         loss_scale: Z (the paper's text has Z = 1).
+
+    Raises:
+        ValueError: targets for another number of classes than the kernel's.
     """
 
     kernel: BlockKernel
@@ -38,7 +41,7 @@ class ClassFlow(AbstractFlow[ClassState]):
         targets: Float[Array, "outputs classes"] | None = None,
     ) -> None:
         self.kernel = kernel
-        self.targets = jnp.eye(kernel.classes) if targets is None else targets
+        self.targets = targets_for(kernel, targets)
         self.loss_scale = jnp.asarray(loss_scale, dtype=float)
 
     def vector_field(self, t: Float[Array, ""], state: ClassState, args: Any) -> ClassState:
@@ -63,7 +66,7 @@ class ClassFlow(AbstractFlow[ClassState]):
         """R of every sample, in the basis of :func:`ntkflow.flows.within_basis`."""
         return sample_residual(state.to_sample(), self.targets)
 
-    def residual_norms(self, state: ClassState) -> Float[Array, 3]:
+    def residual_norms(self, state: ClassState) -> Float[Array, "3"]:
         """Norms of the three parts of R, without going back to single samples: the within-class part is √m WH₂."""
         m, classes = self.kernel.per_class, self.kernel.classes
         residual = self.class_residual(state)
@@ -76,6 +79,6 @@ class ClassFlow(AbstractFlow[ClassState]):
             ]
         )
 
-    def invariants(self, state: ClassState) -> dict[str, Float[Array, ...]]:
+    def invariants(self, state: ClassState) -> dict[str, Float[Array, "..."]]:
         """E of (26), n×n."""
         return {"E": InvariantSides.of(state, self.kernel).invariant}

@@ -55,10 +55,10 @@ class FrozenKernelFlow(AbstractFlow[SampleState]):
         """R = WH + b1ᵀ − Y."""
         return sample_residual(state, self.targets)
 
-    def residual_norms(self, state: SampleState) -> Float[Array, 3]:
+    def residual_norms(self, state: SampleState) -> Float[Array, "3"]:
         """Norms of the three parts of R."""
         return split_eigenspaces(self.residual(state), self.targets.shape[1]).norms()
 
-    def invariants(self, state: SampleState) -> dict[str, Float[Array, ...]]:
+    def invariants(self, state: SampleState) -> dict[str, Float[Array, "..."]]:
         """None is known."""
         return {}

@@ -40,19 +40,20 @@ def zero_invariant_state(
 
     Args:
         key: source of the random numbers.
-        kernel: Θʰ, (κ_d, κ_c, κ_n), with μ_single > 0.
+        kernel: Θʰ, (κ_d, κ_c, κ_n), with μ_single > 0 and μ_class > 0.
         features: n ≥ C − 1.
         feature_scale: standard deviation of the class means' coordinates in the subspace.
         within_scale: standard deviation of the within-class coordinates in the subspace.
 
     Raises:
-        ValueError: too few features, or a kernel whose μ_single is not positive.
+        ValueError: too few features, or a kernel whose μ_single or μ_class is not positive.
     """
     classes, m = kernel.classes, kernel.per_class
     if features < classes - 1:
         raise ValueError(f"a state with E = 0 needs at least C - 1 = {classes - 1} features, not {features}")
-    if not float(kernel.lambda_single) > 0:
-        raise ValueError(f"a state with E = 0 needs mu_single > 0, not {float(kernel.lambda_single):g}")
+    for name, value in (("mu_single", kernel.lambda_single), ("mu_class", kernel.lambda_class)):
+        if not float(value) > 0:
+            raise ValueError(f"a state with E = 0 needs {name} > 0, not {float(value):g}")
     subspace_key, mean_key, within_key, rotation_key = jax.random.split(key, 4)
     subspace = _orthonormal(subspace_key, features, classes - 1)
     means = feature_scale * jax.random.normal(mean_key, (classes - 1, classes))

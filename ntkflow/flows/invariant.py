@@ -25,10 +25,9 @@ class InvariantSides(eqx.Module):
         split = ClassState.from_sample(state, kernel.classes) if isinstance(state, SampleState) else state
         means, total = split.class_means, jnp.sum(split.class_means, axis=1)
         between = (means @ means.T - kernel.alpha * jnp.outer(total, total)) / kernel.lambda_class
-        return cls(
-            weight_side=split.weight.T @ split.weight / kernel.per_class,
-            feature_side=between + split.within @ split.within.T / kernel.lambda_single,
-        )
+        # With one sample a class there is nothing within it, and μ_single may be 0 without meaning anything.
+        within = split.within @ split.within.T / kernel.lambda_single if kernel.per_class > 1 else 0.0
+        return cls(weight_side=split.weight.T @ split.weight / kernel.per_class, feature_side=between + within)
 
     @property
     def invariant(self) -> Float[Array, "features features"]:

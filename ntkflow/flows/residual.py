@@ -65,10 +65,10 @@ class ResidualFlow(AbstractFlow[Array]):
         """The state itself."""
         return state
 
-    def residual_norms(self, state: Float[Array, "outputs samples"]) -> Float[Array, 3]:
+    def residual_norms(self, state: Float[Array, "outputs samples"]) -> Float[Array, "3"]:
         """Norms of the three parts of R."""
         return split_eigenspaces(state, self.kernel.classes).norms()
 
-    def invariants(self, state: Float[Array, "outputs samples"]) -> dict[str, Float[Array, ...]]:
+    def invariants(self, state: Float[Array, "outputs samples"]) -> dict[str, Float[Array, "..."]]:
         """None."""
         return {}

@@ -23,6 +23,9 @@ class SampleFlow(AbstractFlow[SampleState]):
         kernel: Θʰ, (κ_d, κ_c, κ_n).
         targets: column c is the target of the samples of class c; the identity for one-hot labels.
         loss_scale: Z.
+
+    Raises:
+        ValueError: targets for another number of classes than the kernel's.
     """
 
     kernel: BlockKernel
@@ -37,7 +40,7 @@ class SampleFlow(AbstractFlow[SampleState]):
         targets: Float[Array, "outputs classes"] | None = None,
     ) -> None:
         self.kernel = kernel
-        self.targets = jnp.eye(kernel.classes) if targets is None else targets
+        self.targets = targets_for(kernel, targets)
         self.loss_scale = jnp.asarray(loss_scale, dtype=float)
 
     def vector_field(self, t: Float[Array, ""], state: SampleState, args: Any) -> SampleState:
@@ -53,11 +56,11 @@ class SampleFlow(AbstractFlow[SampleState]):
         """R = WH + b1ᵀ − Y."""
         return sample_residual(state, self.targets)
 
-    def residual_norms(self, state: SampleState) -> Float[Array, 3]:
+    def residual_norms(self, state: SampleState) -> Float[Array, "3"]:
         """Norms of the three parts of R."""
         return split_eigenspaces(self.residual(state), self.kernel.classes).norms()
 
-    def invariants(self, state: SampleState) -> dict[str, Float[Array, ...]]:
+    def invariants(self, state: SampleState) -> dict[str, Float[Array, "..."]]:
         """E of (26), n×n."""
         return {"E": InvariantSides.of(state, self.kernel).invariant}
 
@@ -66,3 +69,14 @@ def sample_residual(state: SampleState, targets: Float[Array, "outputs classes"]
     """R = WH + b1ᵀ − Y for samples sorted by class, each class with its column of ``targets``."""
     per_class = state.features.shape[1] // targets.shape[1]
     return state.weight @ state.features + state.bias[:, None] - jnp.repeat(targets, per_class, axis=1)
+
+
+def targets_for(
+    kernel: BlockKernel, targets: Float[Array, "outputs classes"] | None
+) -> Float[Array, "outputs classes"]:
+    """The targets given, checked against the kernel's number of classes; the identity where none are given."""
+    if targets is None:
+        return jnp.eye(kernel.classes)
+    if targets.shape[1] != kernel.classes:
+        raise ValueError(f"targets of {targets.shape[1]} classes do not fit a kernel of {kernel.classes} classes")
+    return targets

@@ -92,7 +92,7 @@ class BlockKernel(eqx.Module):
         return self.different_class * self.per_class / self.lambda_global
 
     @property
-    def eigenvalues(self) -> Float[Array, 3]:
+    def eigenvalues(self) -> Float[Array, "3"]:
         """The eigenvalues of the global mean, the class means, and the within-class space."""
         return jnp.stack([self.lambda_global, self.lambda_class, self.lambda_single])
 
@@ -114,7 +114,7 @@ class BlockKernel(eqx.Module):
         )
         return result.reshape(array.shape)
 
-    def function(self, function: Callable[[Float[Array, 3]], Float[Array, 3]]) -> BlockKernel:
+    def function(self, function: Callable[[Float[Array, "3"]], Float[Array, "3"]]) -> BlockKernel:
         """The block kernel f(K): ``function`` acts on the three eigenvalues, in the order of ``eigenvalues``."""
         on_global, on_class, on_single = function(self.eigenvalues)
         # An eigenspace of dimension 0 has no say: what f is there, NaN perhaps, must not reach the others.
@@ -206,9 +206,12 @@ class BlockKernel(eqx.Module):
 def block_values(matrix: Float[Array, "*stack samples samples"], classes: int) -> Float[Array, "3 *stack"]:
     """Means of a kernel matrix, or of each of a stack, over its diagonal, pairs of one class, and pairs of two classes.
 
-    With one sample a class there is no pair within a class, and the second value is set equal to the third.
+    With one sample a class there is no pair within a class, and the second value is set equal to the third. Raises
+    ``ValueError`` if the classes cannot all have one size.
     """
     samples = matrix.shape[-1]
+    if samples % classes:
+        raise ValueError(f"{samples} samples cannot be sorted into {classes} classes of equal size")
     m = samples // classes
     by_block = matrix.reshape(*matrix.shape[:-2], classes, m, classes, m)
     diagonal = jnp.trace(matrix, axis1=-2, axis2=-1)
@@ -219,7 +222,7 @@ def block_values(matrix: Float[Array, "*stack samples samples"], classes: int) -
     return jnp.stack([diagonal / samples, same, different])
 
 
-def rates(kernel: BlockKernel, loss_scale: float) -> Float[Array, 3]:
+def rates(kernel: BlockKernel, loss_scale: float) -> Float[Array, "3"]:
     """Decay rates λ/Z of the three residual parts under gradient flow of ‖R‖²/(2Z) (paper 3, (13)–(15))."""
     return kernel.eigenvalues / loss_scale
 

@@ -26,7 +26,7 @@ class EigenspaceSplit(eqx.Module):
     class_means: Float[Array, "*rows classes"]
     within_class: Float[Array, "*rows classes per_class"]
 
-    def norms(self) -> Float[Array, 3]:
+    def norms(self) -> Float[Array, "3"]:
         """Frobenius norms of the three parts as arrays over all samples; their squares add to ‖array‖²."""
         classes, per_class = self.within_class.shape[-2:]
         return jnp.stack(

@@ -28,18 +28,18 @@ class BlockEstimate:
     covariance: Float[np.ndarray, "3 3"]
 
     @property
-    def values(self) -> Float[np.ndarray, 3]:
+    def values(self) -> Float[np.ndarray, "3"]:
         """d, c, n."""
         kernel = self.kernel
         return np.array([float(kernel.diagonal), float(kernel.same_class), float(kernel.different_class)])
 
     @property
-    def standard_errors(self) -> Float[np.ndarray, 3]:
+    def standard_errors(self) -> Float[np.ndarray, "3"]:
         """Jackknife standard errors of d, c, n."""
         return np.sqrt(np.diagonal(self.covariance))
 
     @property
-    def eigenvalue_standard_errors(self) -> Float[np.ndarray, 3]:
+    def eigenvalue_standard_errors(self) -> Float[np.ndarray, "3"]:
         """Jackknife standard errors of the eigenvalues of the global mean, class means and within-class space."""
         m, samples = self.kernel.per_class, self.kernel.samples
         to_eigenvalues = np.array([[1, m - 1, samples - m], [1, m - 1, -m], [1, -1, 0]], dtype=float)

@@ -37,7 +37,7 @@ class DenseNetwork(Protocol):
         ...
 
     def tapped_features(
-        self, x: Float[Array, ...], taps: tuple[Float[Array, " _"], ...]
+        self, x: Float[Array, "..."], taps: tuple[Float[Array, " _"], ...]
     ) -> tuple[Float[Array, " features"], tuple[Float[Array, " _"], ...]]:
         """Features with taps added to the pre-activations, and every layer's input."""
         ...
@@ -101,7 +101,7 @@ def layer_factors(network: DenseNetwork, inputs: Float[Array, "samples ..."]) ->
     taps = tuple(jnp.zeros(size) for size in network.tap_sizes())
 
     def one_sample(
-        x: Float[Array, ...],
+        x: Float[Array, "..."],
     ) -> tuple[Float[Array, " features"], tuple[Float[Array, " _"], ...], tuple[Float[Array, "features _"], ...]]:
         def features(taps: tuple[Float[Array, " _"], ...]):  # noqa: ANN202
             h, layer_inputs = network.tapped_features(x, taps)

@@ -72,6 +72,8 @@ def top_eigenvalue(kernel: TangentKernel) -> float:
     if size < 3:  # Lanczos needs room for more than one vector.
         return float(np.linalg.eigvalsh(np.stack([product(column) for column in np.eye(size)]))[-1])
     start = np.random.default_rng(0).standard_normal(size)
+    if not product(start).any():  # A kernel that is 0, of a network whose features are all dead: Lanczos fails on it.
+        return 0.0
     # SciPy's stubs know neither the documented arguments of LinearOperator nor a tolerance that is a float.
     operator = LinearOperator((size, size), matvec=product, dtype=np.float64)  # pyright: ignore[reportCallIssue]
     return float(eigsh(operator, k=1, which="LA", tol=1e-6, v0=start, return_eigenvectors=False)[0])  # pyright: ignore[reportArgumentType]

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 Activation = Literal["relu", "tanh", "erf", "gelu", "linear"]
 
-ACTIVATIONS: dict[Activation, Callable[[Float[Array, ...]], Float[Array, ...]]] = {
+ACTIVATIONS: dict[Activation, Callable[[Float[Array, "..."]], Float[Array, "..."]]] = {
     "relu": jax.nn.relu,
     "tanh": jnp.tanh,
     "erf": jax.scipy.special.erf,

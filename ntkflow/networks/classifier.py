@@ -26,10 +26,10 @@ class AbstractClassifier(eqx.Module):
     readout: eqx.AbstractVar[Readout]
 
     @abc.abstractmethod
-    def features(self, x: Float[Array, ...]) -> Float[Array, " features"]:
+    def features(self, x: Float[Array, "..."]) -> Float[Array, " features"]:
         """Last-layer features h(x) of one sample."""
 
-    def __call__(self, x: Float[Array, ...]) -> Float[Array, " outputs"]:
+    def __call__(self, x: Float[Array, "..."]) -> Float[Array, " outputs"]:
         """Logits f(x) = W h(x) + b of one sample."""
         return self.readout(self.features(x))
 

@@ -65,13 +65,13 @@ class MLP(AbstractClassifier):
         self.readout = Readout(normal_weight(readout_key, outputs, features, "lecun_normal"), jnp.zeros(outputs))
         self.activation = activation
 
-    def features(self, x: Float[Array, ...]) -> Float[Array, " features"]:
+    def features(self, x: Float[Array, "..."]) -> Float[Array, " features"]:
         """Last-layer features h(x) of one sample."""
         features, _ = self.tapped_features(x, tuple(jnp.zeros_like(layer.bias) for layer in self.layers))
         return features
 
     def tapped_features(
-        self, x: Float[Array, ...], taps: tuple[Float[Array, " _"], ...]
+        self, x: Float[Array, "..."], taps: tuple[Float[Array, " _"], ...]
     ) -> tuple[Float[Array, " features"], tuple[Float[Array, " _"], ...]]:
         """Features with ``taps[l]`` added to the pre-activations of layer l, and the input of every layer.
 

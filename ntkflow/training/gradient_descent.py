@@ -95,7 +95,7 @@ def record_steps(steps: int, snapshots: Sequence[int], records: int) -> Int[np.n
 
 def _descend(
     network: AbstractClassifier, problem: Problem, step_size: float | Array
-) -> tuple[AbstractClassifier, Float[Array, 3]]:
+) -> tuple[AbstractClassifier, Float[Array, "3"]]:
     gradient, norms = eqx.filter_grad(problem.loss, has_aux=True)(network)
     return eqx.apply_updates(network, jax.tree.map(lambda g: -step_size * g, gradient)), norms
 

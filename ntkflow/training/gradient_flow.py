@@ -51,11 +51,11 @@ class ParameterFlow(AbstractFlow[Any]):
         """R = f(X) − Y."""
         return self.problem.residual(self.network(state))
 
-    def residual_norms(self, state: Any) -> Float[Array, 3]:
+    def residual_norms(self, state: Any) -> Float[Array, "3"]:
         """Norms of the three parts of R."""
         return split_eigenspaces(self.residual(state), self.problem.classes).norms()
 
-    def invariants(self, state: Any) -> dict[str, Float[Array, ...]]:
+    def invariants(self, state: Any) -> dict[str, Float[Array, "..."]]:
         """None is known."""
         return {}
 

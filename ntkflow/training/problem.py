@@ -39,7 +39,7 @@ class Problem(eqx.Module):
         per_class = self.inputs.shape[0] // self.classes
         return network.logit_matrix(self.inputs) - jnp.repeat(self.targets, per_class, axis=1)
 
-    def loss(self, network: AbstractClassifier) -> tuple[Float[Array, ""], Float[Array, 3]]:
+    def loss(self, network: AbstractClassifier) -> tuple[Float[Array, ""], Float[Array, "3"]]:
         """The loss, and the norms of R's parts (:data:`ntkflow.kernels.EIGENSPACES`) that come with it."""
         residual = self.residual(network)
         return jnp.sum(residual**2) / (2 * self.loss_scale), split_eigenspaces(residual, self.classes).norms()

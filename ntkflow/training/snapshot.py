@@ -45,7 +45,7 @@ class KernelMeasurement:
 
     traced: Float[np.ndarray, "samples samples"]
     block: BlockEstimate
-    spread: Float[np.ndarray, 3]
+    spread: Float[np.ndarray, "3"]
     alignment: float
     block_share: float
 
@@ -79,8 +79,8 @@ class Snapshot:
     residual: Float[Array, "classes samples"]
     logit_kernel: KernelMeasurement
     feature_kernel: KernelMeasurement
-    rates_block: Float[np.ndarray, 3]
-    rates_whole: Float[np.ndarray, 3]
+    rates_block: Float[np.ndarray, "3"]
+    rates_whole: Float[np.ndarray, "3"]
     step_limit: float
     invariant: InvariantSides
     metrics: dict[str, float]
@@ -88,7 +88,7 @@ class Snapshot:
     test_accuracy: float
 
     @property
-    def residual_norms(self) -> Float[np.ndarray, 3]:
+    def residual_norms(self) -> Float[np.ndarray, "3"]:
         """Norms of the three parts of R."""
         return np.asarray(split_eigenspaces(self.residual, self.feature_kernel.block.kernel.classes).norms())
 
@@ -149,7 +149,7 @@ def measure_snapshot(
 @eqx.filter_jit
 def instantaneous_rates(
     kernel: TangentKernel, residual: Float[Array, "classes samples"], classes: int, loss_scale: float
-) -> Float[Array, 3]:
+) -> Float[Array, "3"]:
     """−d log‖R_e‖/dt of the three parts under Ṙ = −ΘR/Z: ⟨R_e, (ΘR)_e⟩/(Z‖R_e‖²), exact for gradient flow."""
     parts = split_eigenspaces(residual, classes).parts()
     moved = split_eigenspaces(kernel.apply(residual), classes).parts()

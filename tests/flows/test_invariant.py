@@ -8,6 +8,7 @@ import pytest
 from flows.paper_equations import Problem, invariant_sides, random_problem
 
 from ntkflow.flows import ClassFlow, ClassState, InvariantSides, SampleFlow, solve
+from ntkflow.kernels import BlockKernel
 
 
 def drift(problem: Problem, invariants: jnp.ndarray) -> float:
@@ -48,3 +49,12 @@ def test_another_kernel_s_invariant_is_not_conserved() -> None:
     wrong = Problem((1.1 * d, c, n), 4, problem.targets, 1.0, problem.initial)
     sides = [InvariantSides.of(run.state_at(index), wrong.kernel) for index in (0, -1)]
     assert float(jnp.linalg.norm(sides[1].invariant - sides[0].invariant)) > 1e-3 * float(sides[0].scale)
+
+
+def test_without_scatter_the_value_of_pairs_within_a_class_is_without_effect() -> None:
+    """One sample a class: c is a value of no pair, also where d − c = 0 would divide an empty sum."""
+    problem = random_problem(0, classes=4, per_class=1, features=3, outputs=2)
+    d, _, n = problem.kappa
+    sides = [InvariantSides.of(problem.state, BlockKernel(d, c, n, classes=4, per_class=1)) for c in (n, d)]
+    assert np.isfinite(np.asarray(sides[1].invariant)).all()
+    assert float(jnp.abs(sides[0].invariant - sides[1].invariant).max()) <= 1e-13

@@ -50,7 +50,7 @@ def test_after_steps_is_literal_descent(share_of_limit: float) -> None:
 
 
 def test_after_many_step_counts_at_once() -> None:
-    counts = jnp.asarray([0, 1, 7])
+    counts = jnp.asarray([0.0, 1.0, 7.0])
     many = jax.vmap(lambda steps: FLOW.after_steps(jnp.asarray(START), 0.05, steps))(counts)
     for count, residual in zip(counts, many, strict=True):
         expected = START @ np.linalg.matrix_power(np.eye(12) - 0.05 / 5.0 * DENSE, int(count))

@@ -82,5 +82,5 @@ def test_targets_are_one_hot_unless_given() -> None:
 @pytest.mark.parametrize("kind", [SampleFlow, ClassFlow])
 def test_targets_of_another_number_of_classes_are_refused(kind: type) -> None:
     """Six columns on 12 samples would be taken for six classes of two, whatever the kernel says."""
-    with pytest.raises(ValueError, match="targets of 6 classes.* kernel of 3"):
+    with pytest.raises(ValueError, match=r"targets of 6 classes.* kernel of 3"):
         kind(random_problem(0, **SHAPES[0]).kernel, loss_scale=1.0, targets=jnp.ones((3, 6)))

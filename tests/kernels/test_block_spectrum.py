@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from kernels.dense import SHAPES, block_matrix, projectors, relative_difference
 
-from ntkflow.kernels import EIGENSPACES, BlockKernel, rates, step_limit
+from ntkflow.kernels import EIGENSPACES, BlockKernel, block_values, rates, step_limit
 
 values = st.tuples(*[st.floats(-3, 3).map(lambda x: round(x, 6)) for _ in range(3)])
 shapes = st.sampled_from(SHAPES)
@@ -102,6 +102,18 @@ def test_nearest_is_the_least_squares_block_kernel() -> None:
     distance = np.linalg.norm(matrix - np.asarray(nearest.as_matrix()))
     for direction in np.concatenate([np.eye(3), -np.eye(3)]):
         assert np.linalg.norm(matrix - block_matrix(*(best + 1e-4 * direction), 3, 4)) > distance
+
+
+def test_block_values_of_a_stack_are_those_of_its_matrices() -> None:
+    stack = np.random.default_rng(4).standard_normal((2, 5, 12, 12))
+    labels = np.arange(12) // 4
+    same = (labels[:, None] == labels) & ~np.eye(12, dtype=bool)
+    values = np.asarray(block_values(jnp.asarray(stack), 3))
+    assert values.shape == (3, 2, 5)
+    for index in np.ndindex(2, 5):
+        matrix = stack[index]
+        expected = [np.diagonal(matrix).mean(), matrix[same].mean(), matrix[labels[:, None] != labels].mean()]
+        assert np.abs(values[:, *index] - expected).max() <= 1e-14
 
 
 def test_nearest_with_one_sample_a_class() -> None:
