@@ -33,7 +33,7 @@ contracts: environment
 	$(RUN)lint-imports
 
 docs: environment
-	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(RUN)mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(RUN)mkdocs build --quiet --strict
 
 # Slow science, run by hand; its results are recorded in docs/validation.md.
 validate: environment

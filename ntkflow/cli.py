@@ -28,6 +28,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+_INTERRUPTED = 130
+
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
@@ -129,14 +131,17 @@ def main() -> NoReturn:
     # Equinox reads this when it is imported: see ntkflow.flows.integrate.
     os.environ.setdefault("EQX_ON_ERROR", "off")
     # A scheduler that ends a job sends SIGTERM: the run then stops as after Ctrl-C, and says what it left.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     # Everything printed is UTF-8 or replaced; a terminal in another encoding must not end a run.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # pyright: ignore[reportAttributeAccessIssue]
+    told = False
     try:
         code = app(standalone_mode=False)
     except UserError as error:
+        told = True
         _complain(error)
         code = error.exit_code
     except typer.TyperException as error:
@@ -144,8 +149,7 @@ def main() -> NoReturn:
         getattr(error, "show", lambda: print(f"error: {error}", file=sys.stderr))()
         code = UserError.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted", file=sys.stderr)
-        code = 130
+        code = _INTERRUPTED
     except BrokenPipeError:
         # `ntkflow schema | head`: the reader has gone. Python would complain about it once more while shutting down.
         sys.stderr.close()
@@ -157,6 +161,8 @@ def main() -> NoReturn:
             file=sys.stderr,
         )
         code = 70
+    if code == _INTERRUPTED and not told:
+        print("interrupted", file=sys.stderr)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -164,14 +170,35 @@ def _complain(error: UserError) -> None:
     print(f"error: {error}", file=sys.stderr)
 
 
+class _Asked:
+    """Whether the user asked to stop. Python drops a KeyboardInterrupt that arrives in some callbacks of JAX's."""
+
+    to_stop = False
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    _Asked.to_stop = True
+    raise KeyboardInterrupt
+
+
+def _heeding(progress: Progress) -> Progress:
+    """The same progress, which stops the run if the interrupt itself was lost."""
+
+    def tell(stage: str, done: float, total: float) -> None:
+        if _Asked.to_stop:
+            raise KeyboardInterrupt
+        progress(stage, done, total)
+
+    return tell
+
+
 @contextlib.contextmanager
 def _progress(quiet: bool) -> Iterator[Progress]:
-    if quiet:
-        yield silent
-        return
     console = Console(stderr=True)
-    if console.is_terminal:
+    if quiet:
+        yield _heeding(silent)
+    elif console.is_terminal:
         with BarProgress(console) as bars:
-            yield bars
+            yield _heeding(bars)
     else:
-        yield PlainProgress(sys.stderr)
+        yield _heeding(PlainProgress(sys.stderr))

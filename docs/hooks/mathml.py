@@ -1,7 +1,7 @@
 """Mathematics on the site, made when it is built: no script, no download.
 
-A fenced block ```math, in LaTeX, becomes a display equation in MathML. In the text, a letter with an underscore behind it
-(λ_single, R_e, Θ_{k,s}) gets a subscript; what stands in code is left alone.
+A fenced block ```math, in LaTeX, becomes a display equation in MathML. In the text, a letter with an underscore behind
+it (λ_single, R_e, Θ_{k,s}) gets a subscript; what stands in code is left alone.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 
 from latex2mathml.converter import convert
 
-# Fenced blocks, code spans and the targets of links.
-_CODE = re.compile(r"(^ *```.*?^ *```$|`[^`\n]+`|\]\([^)]*\))", re.DOTALL | re.MULTILINE)
+# Fenced blocks, code spans, the targets of links, and what mkdocstrings reads.
+_CODE = re.compile(r"(^ *```.*?^ *```$|`[^`\n]+`|\]\([^)]*\)|\]\[[^\]]*\]|^:::.*?(?=^\S|\Z))", re.DOTALL | re.MULTILINE)
 _SUBSCRIPT = re.compile(
     r"([Α-Ωα-ω]\u0304?|(?<![A-Za-z_])[A-Za-z]\u0304?|[ʰḣ⟩‖)])"  # a letter, barred or not, or a closing bracket
     r"_(?:\{([^}]+)\}|(\([^)]+\))|([A-Za-zα-ω0-9]+))"
@@ -50,7 +50,8 @@ def mathml(source: str) -> str:
     Raises:
         ValueError: latex2mathml left something of the LaTeX in its output, as it does with what it does not know.
     """
-    markup = convert(source.strip(), display="block")
+    # Norm bars that stretch find no partner inside a row, and come out with two heights.
+    markup = convert(source.strip(), display="block").replace("<mo>&#x02016;", '<mo stretchy="false">&#x02016;')
     try:
         root = ElementTree.fromstring(markup)
     except ElementTree.ParseError as error:

@@ -146,7 +146,12 @@ def _rate_table(comparisons: Sequence[SnapshotComparison], z: str, step_size: fl
                 "−d log‖R_e‖/dt of the real run just after the snapshot, least squares over the window until log‖R_e‖ "
                 f"has moved by {WINDOW:g} (at least five records); per unit of gradient-flow time, {z}.",
             ),
-            Column("±", "1/time", "Half the difference between the slopes of the window's two halves."),
+            Column(
+                "±",
+                "1/time",
+                "Half the difference between the slopes of the window's two halves. Where the rate changes evenly over the "
+                "window, at the snapshot itself it was off the fitted one by twice this.",
+            ),
             Column(
                 "block values",
                 "1/time",
@@ -157,7 +162,7 @@ def _rate_table(comparisons: Sequence[SnapshotComparison], z: str, step_size: fl
             Column("whole Θ", "1/time", "⟨R_e, (ΘR)_e⟩/(Z‖R_e‖²) with the whole measured Θ at the snapshot." + mapping),
         ),
         tuple(rows),
-        "A negative rate is a part that grows. With the block values alone, no part could grow.",
+        "A negative rate is a part that grows.",
     )
 
 

@@ -260,7 +260,12 @@ class GradientDescent(Model):
     snapshots: Annotated[tuple[Annotated[int, Field(ge=0, le=MAX_COUNT)], ...], Field(strict=False, min_length=1)] = (
         Field(description="Steps at which kernels are measured and forecasts start.")
     )
-    records: int = Field(default=200, ge=2, le=MAX_COUNT, description="How many steps have their full residual stored.")
+    records: int = Field(
+        default=200,
+        ge=2,
+        le=MAX_COUNT,
+        description="About how many steps have their full residual stored, evenly spaced; as many again after each snapshot.",
+    )
 
     @model_validator(mode="after")
     def _snapshots_within(self) -> GradientDescent:
@@ -276,7 +281,12 @@ class GradientFlow(Model):
     snapshots: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(strict=False, min_length=1)] = Field(
         description="Times at which kernels are measured and forecasts start."
     )
-    records: int = Field(default=400, ge=2, le=MAX_COUNT, description="How many times have their full residual stored.")
+    records: int = Field(
+        default=400,
+        ge=2,
+        le=MAX_COUNT,
+        description="About how many times have their full residual stored, evenly spaced; as many again after each snapshot.",
+    )
     solver: TrainingSolver = Field(default=TrainingSolver(), description="How to integrate the parameters.")
 
     @model_validator(mode="after")

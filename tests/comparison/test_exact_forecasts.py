@@ -1,7 +1,8 @@
 """Forecasts are exact where their assumption is, and not where it is not.
 
-A linear layer of features, h = Vx + c, has Θʰ(x, x') = (⟨x, x'⟩ + 1) I whatever V and c are: constant in time, as the full
-frozen forecast assumes. On inputs made so that ⟨x, x'⟩ + 1 takes three values it is also the block kernel of Assumption 3.2.
+A linear layer of features, h = Vx + c, has Θʰ(x, x') = (⟨x, x'⟩ + 1) I whatever V and c are: constant in time, as the
+full frozen forecast assumes. On inputs made so that ⟨x, x'⟩ + 1 takes three values it is also the block kernel of
+Assumption 3.2.
 """
 
 from __future__ import annotations

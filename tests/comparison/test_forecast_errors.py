@@ -66,7 +66,11 @@ def test_an_error_of_the_limit_itself_is_within_it() -> None:
     real, predicted = np.array(REAL), np.array(REAL)
     predicted[1, 1] = 3.0 * (1 + LIMIT) - 1e-12
     predicted[3, 0] = 0.5 * (1 + LIMIT) + 1e-9
-    assert compare(parts(real.tolist()), parts(predicted.tolist()), [1.0] * 3).horizons.tolist() == [2.0, np.inf, np.inf]
+    assert compare(parts(real.tolist()), parts(predicted.tolist()), [1.0] * 3).horizons.tolist() == [
+        2.0,
+        np.inf,
+        np.inf,
+    ]
 
 
 def test_worst_within_a_duration() -> None:

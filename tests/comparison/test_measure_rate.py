@@ -63,7 +63,7 @@ def test_the_window_has_at_least_five_points() -> None:
 
 
 def test_a_sum_of_two_exponentials() -> None:
-    """The rate lies between its value at the window's start and at its end, and the curvature says how far they are apart."""
+    """The rate lies between those at the window's ends, and the curvature says how far these are apart."""
     times = np.linspace(0, 2, 20_001)
     norms = np.exp(-3 * times) + np.exp(-0.2 * times)
     slopes = (3 * np.exp(-3 * times) + 0.2 * np.exp(-0.2 * times)) / norms
@@ -76,7 +76,7 @@ def test_a_sum_of_two_exponentials() -> None:
 
 
 def test_the_curvature_of_a_parabola_by_hand() -> None:
-    """log = t − t²: slopes of halves 1 − 0.25·2 … by least squares on symmetric points they are those at the halves' middles."""
+    """log = t − t²: on evenly spaced points a fitted slope is that of the parabola at the middle, 1 − 2t."""
     times = np.linspace(0, 0.1, 5)
     measured = measure_rate(times, np.exp(times - times**2), 0.0)
     assert measured.value == pytest.approx(-(1 - 2 * 0.05), rel=1e-9)

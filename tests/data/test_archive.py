@@ -129,7 +129,10 @@ def test_pickles_are_never_run(tmp_path: Path) -> None:
         ({"labels": LABELS.astype(float)}, "labels must be one row of whole numbers, not float64 of shape (6,)"),
         ({"labels": LABELS + 0.5}, "labels must be one row of whole numbers, not float64 of shape (6,)"),
         ({"labels": LABELS.astype(bool)}, "labels must be one row of whole numbers, not bool of shape (6,)"),
-        ({"labels": np.eye(2, dtype=int)[LABELS]}, "labels must be one row of whole numbers, not int64 of shape (6, 2)"),
+        (
+            {"labels": np.eye(2, dtype=int)[LABELS]},
+            "labels must be one row of whole numbers, not int64 of shape (6, 2)",
+        ),
         ({"inputs": INPUTS[:, 0]}, "inputs must have shape (samples, …), not (6,)"),
         ({"inputs": np.float64(1.0)}, "inputs must have shape (samples, …), not ()"),
         ({"labels": LABELS - 1}, "labels must be whole numbers from 0 to C - 1"),

@@ -23,15 +23,14 @@ def outcome(path: Path, data: bytes) -> str:
             warnings.simplefilter("ignore")
             arrays = read_archive(path, tuple(ARRAYS))
     except DataError as error:
-        assert str(path) in str(error)
-        return "refused"
+        return "refused" if str(path) in str(error) else f"{error} does not name the file"
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return "same" if all(np.array_equal(arrays[name], ARRAYS[name]) for name in ARRAYS) else "wrong numbers"
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-@pytest.mark.parametrize("flip", [0x01, 0x80, 0xFF])
+@pytest.mark.parametrize("flip", [0x01, 0xFF])
 def test_one_damaged_byte_anywhere(tmp_path: Path, save: Callable[..., None], flip: int) -> None:
     path = tmp_path / "mine.npz"
     save(path, **ARRAYS)

@@ -25,7 +25,7 @@ class Said:
     err: str
 
     def refused(self) -> str:
-        """The message of a command that refused its input: nothing but ``error: …`` after the progress, and exit code 2."""
+        """The message of a command that refused its input: one ``error: …`` after the progress, and exit code 2."""
         assert self.code == 2, self
         assert "Report:" not in self.out
         return self._message()
@@ -56,8 +56,7 @@ def ntkflow(*arguments: object) -> Said:
             ):
                 main()
         except SystemExit as left:
-            assert isinstance(left.code, int)
-            return Said(left.code, _content(out), _content(err))
+            return Said(int(str(left.code)), _content(out), _content(err))
         finally:
             signal.signal(signal.SIGTERM, handler)
     raise AssertionError("main() returned")

@@ -65,7 +65,10 @@ def test_a_flow_from_a_given_state(folder: Path) -> None:
     ("changed", "said"),
     [
         ({"weight": np.zeros((8, 3))}, "array 'weight' has shape (8, 3), but the scenario's problem asks for (3, 8)"),
-        ({"features": np.zeros((8, 9))}, "array 'features' has shape (8, 9), but the scenario's problem asks for (8, 12)"),
+        (
+            {"features": np.zeros((8, 9))},
+            "array 'features' has shape (8, 9), but the scenario's problem asks for (8, 12)",
+        ),
         ({"bias": np.array([0, np.nan, 0])}, "array 'bias' has values that are NaN or infinite"),
         ({"bias": np.array([0, np.inf, 0])}, "array 'bias' has values that are NaN or infinite"),
         ({"bias": np.zeros(3, dtype=complex)}, "array 'bias' holds complex128, not numbers"),

@@ -42,7 +42,9 @@ def test_steps_are_powers_of_the_dense_matrix(theory: xr.DataTree) -> None:
         for step in (0, 1, 2, 7, 60):
             power = np.linalg.matrix_power(np.eye(SAMPLES) - size * KERNEL / SAMPLES, step)
             own = theory["descent_norm"].sel(step_size=size, step=step).values
-            np.testing.assert_allclose(own, norms_of(initial @ power), rtol=1e-9, atol=1e-12)
+            # Above the limit the dense power drowns the other parts in the rounding of the one that grows.
+            rounding = 1e-14 * np.linalg.norm(power, 2)
+            np.testing.assert_allclose(own, norms_of(initial @ power), rtol=1e-9, atol=1e-12 + rounding)
 
 
 def test_the_flow_is_the_dense_exponential(theory: xr.DataTree) -> None:
@@ -74,12 +76,17 @@ def test_the_summary(theory: xr.DataTree, runs: Runs) -> None:
         assert list(row[1:]) == pytest.approx(
             [float(theory["eigenvalue"][part]), int(theory["multiplicity"][part]), rate[part], *factors], rel=1e-12
         )
-    assert not summary.warnings
+    beyond = [size for size in theory["step_size"].values if size > float(theory["step_limit"])]
+    assert [text.split()[2] for text in summary.warnings] == [f"{size:g}" for size in beyond]
 
 
 def test_above_the_limit_it_grows_and_is_said_to() -> None:
-    """The limit of the reduced problem is 2·20/(12 + 40) = 0.588…, with the initial norms of the user's choice."""
-    overrides = (*REDUCED["residual_eigenspaces"], "step_sizes=[0.5, 0.7]", "initial={global_mean: 3.0, class_means: 0.5}")
+    """From initial norms of the user's choice."""
+    overrides = (
+        *REDUCED["residual_eigenspaces"],
+        "step_sizes=[0.5, 0.7]",
+        "initial={global_mean: 3.0, class_means: 0.5}",
+    )
     scenario = load_scenario(SCENARIOS / "residual_eigenspaces.yaml", overrides).scenario
     outcome = experiment(scenario, folder=SCENARIOS, text="")
     theory = outcome.tree["theory"]
@@ -87,8 +94,10 @@ def test_above_the_limit_it_grows_and_is_said_to() -> None:
     top = np.linalg.eigvalsh(KERNEL)[-1]
     assert limit == pytest.approx(2 * SAMPLES / top, rel=1e-12)
     grown = 3.0 * abs(1 - 0.7 * top / SAMPLES) ** 60
-    assert float(theory["descent_norm"].sel(step_size=0.7, step=60, part="global_mean")) == pytest.approx(grown, rel=1e-9)
-    assert theory["descent_norm"].values[:, 0].tolist() == pytest.approx([[3.0, 0.5, 1.0]] * 2, rel=1e-12)
+    assert float(theory["descent_norm"].sel(step_size=0.7, step=60, part="global_mean")) == pytest.approx(
+        grown, rel=1e-9
+    )
+    np.testing.assert_allclose(theory["descent_norm"].values[:, 0], [[3.0, 0.5, 1.0]] * 2, rtol=1e-12)
     unstable = [size for size in (0.5, 0.7) if size > limit]
     assert unstable == [0.7]
     assert outcome.summary.warnings == (

@@ -68,9 +68,9 @@ def test_the_folder_is_complete(name: str, runs: Runs) -> None:
     assert present == listed | {"manifest.json"}
     figures = {file for file in listed if file.startswith("figures/")}
     assert listed - figures == {"results.nc", "summary.json", "scenario.yaml", "report.html"}
-    stems = {Path(file).stem for file in figures}
-    assert stems
-    assert figures == {f"figures/{stem}.{kind}" for stem in stems for kind in ("svg", "png")}
+    drawings = {Path(file).stem for file in figures if file.endswith(".png")}
+    assert drawings
+    assert figures == {f"figures/{name}{kind}" for name in drawings for kind in (".svg", "-dark.svg", ".png")}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -145,7 +145,7 @@ def test_figures_show_something(name: str, runs: Runs) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_report_opens_without_the_rest(name: str, runs: Runs) -> None:
     page = (runs.folder(name) / "report.html").read_text()
-    figures = len(list((runs.folder(name) / "figures").glob("*.svg")))
+    figures = len(list((runs.folder(name) / "figures").glob("*.png")))
     assert page.count("<figure") == figures
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
     for table in runs.result(name).summary.tables:

@@ -128,7 +128,7 @@ def test_recorded_steps(data: st.DataObject, steps: int, records: int) -> None:
     assert len(found) >= min(records, steps + 1)
     # Evenly spaced ones are among them: no gap is wider than an even one, up to rounding.
     assert np.diff(found).max() <= steps / (min(records, steps + 1) - 1) + 1
-    # The forecast after each snapshot has a time close to its start: times grow by this factor from 1e-4 of what is left.
+    # The forecast after each snapshot has a time close to its start: from 1e-4 of the rest they grow by this factor.
     factor = 1e4 ** (1 / (records - 1))
     for snapshot in snapshots:
         later = found[found > snapshot][0] - snapshot

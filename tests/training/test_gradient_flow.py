@@ -1,4 +1,4 @@
-"""The exact gradient flow of the parameters against SciPy's integrator on a gradient by hand, and as a limit of descent."""
+"""The gradient flow of the parameters against SciPy's integrator on a gradient by hand, and as a limit of descent."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from training.tiny import STEP, TIGHT, network, problem
 
@@ -47,7 +49,7 @@ def test_descent_reports_at_least_every_256_steps() -> None:
         network(), problem(), step_size=STEP, steps=1000, snapshots=[0], records=2, progress=progress
     )
     done = [0.0, *(call[1] for call in progress.calls)]
-    assert all(0 < later - earlier <= 256 for earlier, later in zip(done, done[1:], strict=False))
+    assert all(0 < later - earlier <= 256 for earlier, later in itertools.pairwise(done))
     assert {(call[0], call[2]) for call in progress.calls} == {("training", 1000)}
     assert done[-1] == 1000
 

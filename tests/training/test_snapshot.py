@@ -102,9 +102,7 @@ def test_it_cannot_be_changed(snapshot: Snapshot) -> None:
 
 def test_without_test_samples_there_is_no_test_accuracy() -> None:
     first = snapshots()[0]
-    none = measure_snapshot(
-        Checkpoint(0.0, 0, first.network), problem(), jnp.zeros((0, 64)), jnp.zeros(0, dtype=int)
-    )
+    none = measure_snapshot(Checkpoint(0.0, 0, first.network), problem(), jnp.zeros((0, 64)), jnp.zeros(0, dtype=int))
     assert np.isnan(none.test_accuracy)
     assert none.train_accuracy == first.train_accuracy
 

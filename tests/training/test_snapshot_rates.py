@@ -1,4 +1,4 @@
-"""The instantaneous rates of a snapshot are the real ones: −d log‖R_e‖/dt of the gradient flow that passes through it."""
+"""The instantaneous rates of a snapshot are real: −d log‖R_e‖/dt of the gradient flow that passes through it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """One tiny real problem for all tests of training and comparison: compiled once, trained once each way.
 
-The sizes are those of ``scenarios/digits.yaml`` as the experiments' tests shrink it, so that both share what is compiled.
+The sizes are those of ``scenarios/digits.yaml`` as the experiments' tests shrink it: both share what is compiled.
 """
 
 from __future__ import annotations
