@@ -42,11 +42,15 @@ class ForecastErrors:
         return None if self.slowest is None else EIGENSPACES[self.slowest]
 
     def worst_within(self, times: Float[np.ndarray, " times"], start: float, duration: float) -> Float[np.ndarray, "3"]:
-        """Largest norm error of each part within ``duration`` after the snapshot."""
+        """Largest norm error of each part within ``duration`` after the snapshot; NaN if the forecast ends before."""
+        if times[-1] < start + duration * (1 - 1e-9):
+            return np.full(3, np.nan)
         return self.norm_errors[times <= start + duration * (1 + 1e-12)].max(axis=0)
 
     def worst_total_within(self, times: Float[np.ndarray, " times"], start: float, duration: float) -> float:
-        """Largest error of the whole residual's norm within ``duration`` after the snapshot."""
+        """Largest error of the whole residual's norm within ``duration``; NaN if the forecast ends before."""
+        if times[-1] < start + duration * (1 - 1e-9):
+            return float("nan")
         return float(self.total_errors[times <= start + duration * (1 + 1e-12)].max())
 
 
@@ -90,5 +94,6 @@ def e_fold_times(
 ) -> Float[np.ndarray, "3"]:
     """Time after ``start`` until each part's norm first is at most 1/e of what it was there; NaN if not in the run."""
     first = int(np.abs(times - start).argmin())
-    below = norms[first:] <= norms[first] / np.e
+    # A part that is 0 at the start does not move.
+    below = (norms[first:] <= norms[first] / np.e) & (norms[first] > 0)
     return np.where(below.any(axis=0), times[first:][below.argmax(axis=0)] - times[first], np.nan)

@@ -39,9 +39,9 @@ def measure_rate(times: Float[np.ndarray, " times"], norms: Float[np.ndarray, " 
     """
     first = int(np.searchsorted(times, start - 1e-12 * max(abs(start), 1.0)))
     t, norm = times[first:], norms[first:]
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         log = np.log(norm)
-    moved = np.flatnonzero(np.abs(log - log[0]) >= WINDOW) if len(log) else np.empty(0, dtype=int)
+        moved = np.flatnonzero(np.abs(log - log[0]) >= WINDOW) if len(log) else np.empty(0, dtype=int)
     stop = max(int(moved[0]) + 1 if moved.size else len(t), FEWEST)
     t, log = t[:stop], log[:stop]
     if len(t) < FEWEST or not np.isfinite(log).all():

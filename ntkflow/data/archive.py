@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,21 +21,26 @@ def read_archive(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     """
     wanted = f"Write it with numpy.savez(path, {', '.join(f'{name}=...' for name in names)})."
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            missing = [name for name in names if name not in archive.files]
-            if missing:
-                raise DataError(
-                    f"has no array {missing[0]!r}; it holds {', '.join(archive.files) or 'nothing'}",
-                    place=str(path),
-                    remedy=wanted,
-                )
-            arrays = {name: archive[name] for name in names}
+        data = path.read_bytes()
     except FileNotFoundError:
         raise DataError("no such file", place=str(path), remedy=wanted) from None
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror or error})", place=str(path), remedy=wanted) from None
-    except (ValueError, zipfile.BadZipFile, EOFError, AttributeError, TypeError):
-        raise DataError("is not a whole NumPy archive of numeric arrays", place=str(path), remedy=wanted) from None
+    whole = DataError("is not a whole NumPy archive of numeric arrays", place=str(path), remedy=wanted)
+    try:
+        archive = np.load(io.BytesIO(data), allow_pickle=False)
+        held = {name: archive[name] for name in archive.files}
+    except Exception:
+        # A damaged archive fails in NumPy, zipfile or zlib with a dozen kinds of exception; all mean this.
+        raise whole from None
+    missing = [name for name in names if name not in held]
+    if missing:
+        raise DataError(
+            f"has no array {missing[0]!r}; it holds {', '.join(held) or 'nothing'}", place=str(path), remedy=wanted
+        )
+    arrays = {name: held[name] for name in names}
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+        raise whole
     for name, array in arrays.items():
         if array.dtype.kind not in "fiub":
             raise DataError(f"array {name!r} holds {array.dtype}, not numbers", place=str(path))
@@ -56,9 +61,12 @@ def load_file(path: Path, *, samples_per_class: int, encoding: LabelEncoding = "
         )
     if inputs.ndim < 2:
         raise DataError(f"inputs must have shape (samples, …), not {inputs.shape}", place=str(path))
+    with np.errstate(over="ignore"):
+        # What float64 cannot hold becomes infinite, and is refused as that below.
+        inputs = inputs.astype(float)
     return balanced_dataset(
         str(path),
-        inputs.astype(float),
+        inputs,
         labels.astype(int),
         samples_per_class=samples_per_class,
         encoding=encoding,

@@ -62,7 +62,7 @@ class Dataset:
 def balanced_dataset(
     name: str,
     inputs: Num[np.ndarray, "samples ..."],
-    labels: Int[np.ndarray, " samples"],
+    labels: Int[np.ndarray, " labels"],
     *,
     samples_per_class: int,
     encoding: LabelEncoding,
@@ -76,6 +76,8 @@ def balanced_dataset(
     """
     if len(inputs) != len(labels):
         raise DataError(f"{len(inputs)} inputs but {len(labels)} labels", place=name)
+    if inputs.size == 0:
+        raise DataError(f"there is nothing in inputs of shape {inputs.shape}", place=name)
     bad = np.flatnonzero(~np.isfinite(inputs.reshape(len(inputs), -1)).all(axis=1))
     if bad.size:
         raise DataError(
@@ -83,8 +85,15 @@ def balanced_dataset(
             place=name,
             remedy="Remove these samples, or replace the values, before making the file.",
         )
-    if labels.size == 0 or labels.min() < 0:
+    if labels.min() < 0:
         raise DataError("labels must be whole numbers from 0 to C - 1", place=name)
+    unused = np.setdiff1d(np.arange(min(int(labels.max()) + 1, len(labels) + 1)), labels)
+    if unused.size:
+        raise DataError(
+            f"labels must be whole numbers from 0 to C - 1, each in use; {unused[0]} is not, the largest is {labels.max()}",
+            place=name,
+            remedy="Number the classes from 0 without gaps.",
+        )
     counts = np.bincount(labels)
     if len(counts) < 2:
         raise DataError("there is only one class; classification needs at least 2", place=name)

@@ -88,7 +88,11 @@ def _slowest_error(item: SnapshotComparison, model: str) -> float | None:
     errors = item.errors[model]  # pyright: ignore[reportArgumentType]
     if errors.slowest is None:
         return None
-    return float(errors.worst_within(item.times, item.snapshot.time, errors.e_folds[errors.slowest])[errors.slowest])
+    return _finite(
+        float(
+            errors.worst_within(item.times, item.snapshot.time, float(errors.e_folds[errors.slowest]))[errors.slowest]
+        )
+    )
 
 
 def _quantities(last: Snapshot, history: History, test_samples: int) -> tuple[Quantity, ...]:
@@ -149,8 +153,8 @@ def _rate_table(comparisons: Sequence[SnapshotComparison], z: str, step_size: fl
             Column(
                 "±",
                 "1/time",
-                "Half the difference between the slopes of the window's two halves. Where the rate changes evenly over the "
-                "window, at the snapshot itself it was off the fitted one by twice this.",
+                "Half the difference between the slopes of the window's two halves. Where the rate changes evenly over "
+                "the window, at the snapshot itself it was off the fitted one by twice this.",
             ),
             Column(
                 "block values",

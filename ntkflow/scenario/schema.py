@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
 # Without an upper bound a mistyped 10**400 passes the checks and breaks the first place that needs a float or an int64.
+_AGAIN = "as many again, dense at first, after each snapshot"
 MAX_COUNT = 1_000_000_000
 
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -264,7 +265,7 @@ class GradientDescent(Model):
         default=200,
         ge=2,
         le=MAX_COUNT,
-        description="About how many steps have their full residual stored, evenly spaced; as many again after each snapshot.",
+        description=f"About how many steps have their full residual stored, evenly spaced; {_AGAIN}.",
     )
 
     @model_validator(mode="after")
@@ -285,7 +286,7 @@ class GradientFlow(Model):
         default=400,
         ge=2,
         le=MAX_COUNT,
-        description="About how many times have their full residual stored, evenly spaced; as many again after each snapshot.",
+        description=f"About how many times have their full residual stored, evenly spaced; {_AGAIN}.",
     )
     solver: TrainingSolver = Field(default=TrainingSolver(), description="How to integrate the parameters.")
 

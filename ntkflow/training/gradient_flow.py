@@ -88,7 +88,9 @@ def train_by_gradient_flow(
     flow = ParameterFlow(network, problem)
     times = record_times(end_time, snapshots, records)
     state = eqx.filter(network, eqx.is_inexact_array)
-    wanted = {int(np.argmin(np.abs(times - moment))): float(moment) for moment in snapshots}
+    wanted: dict[int, list[float]] = {}
+    for moment in snapshots:
+        wanted.setdefault(int(np.argmin(np.abs(times - moment))), []).append(float(moment))
     norms, residuals, checkpoints = [], [], []
     # Neighbouring pieces share their boundary time; the first piece brings time 0.
     for first in range(0, len(times) - 1, PIECE):
@@ -98,9 +100,8 @@ def train_by_gradient_flow(
         norms.append(np.asarray(trajectory.residual_norms)[skip:])
         residuals.append(np.asarray(trajectory.residuals)[skip:])
         for index in range(skip, len(piece)):
-            if first + index in wanted:
-                checkpoint = flow.network(trajectory.state_at(index))
-                checkpoints.append(Checkpoint(time=wanted[first + index], step=None, network=checkpoint))
+            for moment in wanted.get(first + index, ()):
+                checkpoints.append(Checkpoint(moment, step=None, network=flow.network(trajectory.state_at(index))))
         state = trajectory.state_at(-1)
         progress("training", float(piece[-1]), end_time)
     return History(

@@ -27,7 +27,7 @@ def run(*overrides: str) -> xr.DataTree:
 
 
 def errors_over_e_fold(tree: xr.DataTree, model: str) -> np.ndarray:
-    """Snapshots × (global mean, class means, within class, whole, slowest part): largest error over the e-fold, in %."""
+    """Snapshots × (global mean, class means, within class, whole, slowest part): largest error over an e-fold, %."""
     comparison, theory = tree["comparison"].to_dataset(), tree["theory"].to_dataset()
     rows = []
     for index in range(theory.sizes["snapshot"]):
@@ -48,8 +48,8 @@ def test_full_frozen_forecast_holds_over_the_slowest_e_fold(seed: int, capsys: p
     with capsys.disabled():
         print(f"\nseed {seed}, % (global mean, class means, within class, whole residual, slowest part)")
         print("full frozen\n", frozen.round(1), "\nthree values\n", three.round(1))
-    # The whole residual and its slowest part. The global mean is reported only: after the first steps it is below 1 % of
-    # the residual and follows the others.
+    # The whole residual and its slowest part. The global mean is reported only: after the first steps it is below 1 %
+    # of the residual and follows the others.
     assert (frozen[:, 3:] <= 10).all()
     assert (three[:, 4] > 50).all()
 
