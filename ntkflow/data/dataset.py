@@ -90,7 +90,8 @@ def balanced_dataset(
     unused = np.setdiff1d(np.arange(min(int(labels.max()) + 1, len(labels) + 1)), labels)
     if unused.size:
         raise DataError(
-            f"labels must be whole numbers from 0 to C - 1, each in use; {unused[0]} is not, the largest is {labels.max()}",
+            f"labels must be whole numbers from 0 to C - 1, each in use, but {unused[0]} is not; the largest is "
+            f"{labels.max()}",
             place=name,
             remedy="Number the classes from 0 without gaps.",
         )

@@ -77,7 +77,9 @@ def test_worst_within_a_duration() -> None:
     found = compare(parts(REAL), parts(PREDICTED), [1.0, 1.0, np.nan])
     assert found.worst_within(TIMES, 2.0, 0.5)[:2].tolist() == pytest.approx([0.05, 0])
     assert found.worst_within(TIMES, 2.0, 1.0)[:2].tolist() == pytest.approx([0.2, 0.2])
-    assert found.worst_within(TIMES, 2.0, 9.0)[:2].tolist() == pytest.approx([0.2, 0.2])
+    # Nothing is known of a duration that the forecast does not reach.
+    assert np.isnan(found.worst_within(TIMES, 2.0, 9.0)).all()
+    assert np.isnan(found.worst_total_within(TIMES, 2.0, 9.0))
 
 
 @pytest.mark.parametrize(
