@@ -83,6 +83,16 @@ def test_the_curvature_of_a_parabola_by_hand() -> None:
     assert measured.curvature == pytest.approx((0.075 - 0.025) * 2 / 2, rel=1e-8)
 
 
+def test_the_curvature_of_a_kink() -> None:
+    """Two straight lines that meet in the middle of the window: half the difference of their slopes."""
+    times = np.linspace(0, 0.02, 9)
+    log = -0.5 * times - 1.0 * np.maximum(times - times[4], 0)
+    measured = measure_rate(times, np.exp(log), 0.0)
+    assert measured.end == times[-1]
+    assert measured.curvature == pytest.approx(0.5, rel=1e-9)
+    assert 0.5 < measured.value < 1.5
+
+
 @pytest.mark.parametrize("points", [0, 1, 4])
 def test_too_few_points_left(points: int) -> None:
     times = np.arange(10.0)

@@ -34,7 +34,7 @@ def test_saved_times(end: float, points: int, spacing: str, first: float | None)
 
 
 def test_keys_differ_by_seed_and_by_name() -> None:
-    names = [(), ("network",), ("residual",), ("initial state", "a"), ("initial state", "b"), ("initial state", "ab")]
+    names = [(), ("network",), ("residual",), *(("initial state", name) for name in ("a", "b", "c", "ab", "ba"))]
     keys = [jax.random.key_data(named_key(seed, *name)).tolist() for seed in (0, 1) for name in names]
     assert all(a != b for a, b in itertools.combinations(keys, 2))
     assert jax.random.key_data(named_key(0, "network")).tolist() == keys[1]
