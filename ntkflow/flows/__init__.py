@@ -9,9 +9,11 @@ from ntkflow.flows.loss_scale import NamedLossScale, describe_loss_scale, loss_s
 from ntkflow.flows.residual import ResidualFlow
 from ntkflow.flows.sample import SampleFlow, sample_residual
 from ntkflow.flows.solve import Integration, Trajectory, integrate, solve
+from ntkflow.flows.solvers import RKC2
 from ntkflow.flows.states import ClassState, SampleState, within_basis
 
 __all__ = [
+    "RKC2",
     "AbstractFlow",
     "ClassFlow",
     "ClassState",

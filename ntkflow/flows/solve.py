@@ -13,12 +13,14 @@ from jaxtyping import Array, Float, Int
 
 from ntkflow.errors import SolverError
 from ntkflow.flows.abstract import AbstractFlow, State
+from ntkflow.flows.solvers import RKC2
 
-Method = Literal["tsit5", "dopri8", "kvaerno5"]
+Method = Literal["tsit5", "dopri8", "rkc2", "kvaerno5"]
 
 _SOLVERS: dict[Method, type[diffrax.AbstractAdaptiveSolver]] = {
     "tsit5": diffrax.Tsit5,
     "dopri8": diffrax.Dopri8,
+    "rkc2": RKC2,
     "kvaerno5": diffrax.Kvaerno5,
 }
 
@@ -173,7 +175,7 @@ def _gave_up(name: str, solution: diffrax.Solution, times: Float[Array, " times"
         what = f"{used.method} used all its {used.max_steps} steps"
         remedy = (
             "Raise solver.max_steps, loosen solver.rtol and solver.atol, end earlier, or, if the problem is stiff "
-            "(rates far apart), use solver.method: kvaerno5."
+            "(rates far apart), use solver.method: rkc2."
         )
     else:
         what = f"{used.method} gave up ({diffrax.RESULTS[solution.result].strip()})"

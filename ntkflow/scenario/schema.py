@@ -87,9 +87,10 @@ class TimeGrid(Model):
 class Solver(Model):
     """How a differential equation is integrated."""
 
-    method: Literal["tsit5", "dopri8", "kvaerno5"] = Field(
+    method: Literal["tsit5", "dopri8", "rkc2", "kvaerno5"] = Field(
         default="tsit5",
-        description="Explicit of order 5, explicit of order 8, or implicit (stiff problems) of order 5.",
+        description="Explicit of order 5; explicit of order 8; stabilised explicit of order 2, for stiff flows at "
+        "moderate tolerances; implicit of order 5, for stiff flows of few numbers.",
     )
     rtol: Annotated[float, Field(gt=0, lt=1)] = Field(default=1e-10, description="Relative tolerance of a step.")
     atol: PositiveFloat = Field(default=1e-12, description="Absolute tolerance of a step.")
@@ -107,8 +108,12 @@ class TrainingSolver(Solver):
 
 
 class ForecastSolver(Solver):
-    """How the forecasts are integrated: looser than training, which they only approximate."""
+    """How the forecasts are integrated: looser than training, which they only approximate, and stabilised: they are
+    stiff."""
 
+    method: Literal["tsit5", "dopri8", "rkc2", "kvaerno5"] = Field(
+        default="rkc2", description="As for every solver; the forecasts' own default is the stabilised one."
+    )
     rtol: Annotated[float, Field(gt=0, lt=1)] = Field(default=1e-6, description="Relative tolerance of a step.")
     atol: PositiveFloat = Field(default=1e-8, description="Absolute tolerance of a step.")
 

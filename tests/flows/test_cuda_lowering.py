@@ -68,7 +68,7 @@ def test_vector_fields(name: str) -> None:
     assert "stablehlo" in text
 
 
-@pytest.mark.parametrize("method", ["tsit5", "dopri8", "kvaerno5"])
+@pytest.mark.parametrize("method", ["tsit5", "dopri8", "rkc2", "kvaerno5"])
 def test_integration(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Diffrax checks at run time that traced times increase, by a call back to Python, which an export cannot hold (on
     a real GPU it is no obstacle). Hence what EQX_ON_ERROR=off would have done, and a number of times met nowhere else,

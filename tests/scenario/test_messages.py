@@ -206,7 +206,7 @@ SPOILED = [
     pytest.param(
         "flow",
         ("rtol: 1e-8", "method: dopri5"),
-        "s.yaml:14:11: solver.method: expected 'tsit5', 'dopri8' or 'kvaerno5', found the text 'dopri5'; "
+        "s.yaml:14:11: solver.method: expected 'tsit5', 'dopri8', 'rkc2' or 'kvaerno5', found the text 'dopri5'; "
         "did you mean 'dopri8'?",
         id="mistyped name",
     ),
