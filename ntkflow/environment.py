@@ -9,7 +9,8 @@ import platform
 import tempfile
 from pathlib import Path
 
-PACKAGES = ("ntkflow", "jax", "jaxlib", "equinox", "diffrax", "numpy", "scipy", "xarray", "h5netcdf", "scikit-learn")
+from ntkflow.results.provenance import PACKAGES
+
 BAD_JAX = {
     "0.10.2": "miscompiles on the CPU",
     "0.11.0": "gives wrong values on some GPUs",
@@ -63,7 +64,7 @@ def check_up() -> list[Finding]:
 
     configure_jax()
     findings = [Finding("Python", platform.python_version()), Finding("platform", platform.platform())]
-    for name in PACKAGES:
+    for name in ("ntkflow", *PACKAGES):
         version = _version(name)
         trouble = BAD_JAX.get(version) if name in ("jax", "jaxlib") else None
         found = version if trouble is None else f"{version}, which {trouble}: install another"

@@ -22,11 +22,14 @@ from ntkflow.training import History, Problem, Snapshot
 class RateComparison:
     """Decay rates of the three parts at a snapshot, all per unit of gradient-flow time of the same Z.
 
+    For a run by gradient descent both predictions are what descent makes of the flow's rate r, −log|1 − ηr|/η: exact for
+    the block kernel, of which the parts are eigenspaces, and to first order in η for the whole one.
+
     Attributes:
         measured: fitted to the run just after the snapshot.
         block: of the nearest block kernel of the measured Θ.
         block_errors: their standard errors, jackknife over samples.
-        whole: of the whole measured Θ at the snapshot, exact for gradient flow.
+        whole: of the whole measured Θ at the snapshot; for a flow exact at that moment.
     """
 
     measured: tuple[MeasuredRate, MeasuredRate, MeasuredRate]
@@ -101,7 +104,13 @@ def compare_snapshot(
         model: forecast(snapshot, problem, model, times, integration) for model in models
     }
     errors: dict[Model, ForecastErrors] = {
-        model: forecast_errors(made, real_parts, _parts(made.residuals, problem.classes), e_folds)
+        model: forecast_errors(
+            made,
+            real_parts,
+            _parts(made.residuals, problem.classes),
+            e_folds,
+            reach=float(history.norm_times[-1]) - snapshot.time,
+        )
         for model, made in forecasts.items()
     }
     return SnapshotComparison(

@@ -57,8 +57,13 @@ def run_scenario(
         raise type(error)(error.what, place=error.place, remedy=_joined(error.remedy, folder.abandon())) from error
     except KeyboardInterrupt:
         raise InterruptedRun("interrupted", remedy=folder.abandon()) from None
-    except BaseException:
-        folder.abandon()
+    except Exception as error:
+        if _is_about_memory(error):
+            remedy = "Ask for less: fewer samples, a smaller network, fewer saved times or records."
+            raise UserError(
+                "there is not enough memory for this scenario", remedy=_joined(remedy, folder.abandon())
+            ) from None
+        error.add_note(folder.abandon())
         raise
     return folder.path, summary
 
@@ -111,6 +116,11 @@ def _run(loaded: LoadedScenario, folder: ResultFolder, progress: Progress) -> Su
     folder.finish(outcome.summary, record)
     progress("writing", 3, 3)
     return outcome.summary
+
+
+def _is_about_memory(error: Exception) -> bool:
+    # JAX says so in words only.
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error)
 
 
 def _joined(remedy: str | None, left: str) -> str:

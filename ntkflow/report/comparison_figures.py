@@ -23,31 +23,27 @@ def comparison_drawings(tree: xr.DataTree) -> tuple[Drawing, ...]:
             "residuals",
             "Residual: the real network and its forecasts",
             "Frobenius norms of the three parts of the residual R = f(X) − Y on the training samples against "
-            "gradient-flow "
-            "time. Solid: the real network. Dashed: forecast with the whole measured Θʰ held constant. Dotted: "
-            "forecast with "
-            "its three block values. Grey verticals: the snapshots at which kernels were measured and forecasts "
-            "start; each panel has the forecasts from one of them.",
+            "gradient-flow time. Solid: the real network. Dashed: forecast with the whole measured Θʰ held constant. "
+            "Dotted: forecast with its three block values. Grey verticals: the snapshots at which kernels were "
+            "measured and forecasts start; each panel has the forecasts from one of them.",
             lambda: _residuals(tree),
         ),
         Drawing(
             "errors",
             "Error of the forecasts against their horizon",
             "Relative error |‖R_e‖ forecast − ‖R_e‖ real| / ‖R_e‖ real of each part, against the time since the "
-            "snapshot, in units of the e-fold time of the slowest part that moves. Later snapshots are paler. Grey "
-            "lines: 10 % and one e-fold.",
+            "snapshot, in units of the e-fold of the slowest part that moves (or of the time to the end of the run). "
+            "Later snapshots are paler. Grey lines: 10 % and one e-fold.",
             lambda: _errors(tree),
         ),
         Drawing(
             "rates",
             "Decay rates by eigenspace: measured and predicted",
             "Rates −d log‖R_e‖/dt just after each snapshot. Circles: fitted to the real run, bars: half the difference "
-            "between the slopes of the fitting window's halves. Squares: the eigenvalue of the nearest block kernel "
-            "of the "
-            "measured Θ over Z, bars: jackknife standard error over samples. Diamonds: the whole measured Θ applied "
-            "to the "
-            "residual. Rates that are not positive (a part that grows) are left out of the logarithmic axis and "
-            "stand in the table.",
+            "between the slopes of the fitting window's halves. Squares: from the eigenvalue λ of the nearest block "
+            "kernel of the measured Θ, r = λ/Z, bars: jackknife standard error over samples. Diamonds: from the whole "
+            "measured Θ. For gradient descent both are −log|1 − ηr|/η. Rates that are not positive (a part that "
+            "grows) are left out of the logarithmic axis and stand in the table.",
             lambda: _rates(tree),
         ),
         Drawing(
@@ -61,20 +57,18 @@ def comparison_drawings(tree: xr.DataTree) -> tuple[Drawing, ...]:
         Drawing(
             "structure",
             "Block values and alignment over training",
-            "Left: means of the traced Θʰ over its diagonal (d), pairs of one class (c) and pairs of two classes "
-            "(n), with "
-            "jackknife standard errors over samples. Right: alignment of the traced kernels with the labels, thesis "
-            "(2.63), "
-            "and the share of ‖Θʰ‖² that the nearest block kernel has. The last point is the end of training.",
+            "Left: means of the traced Θʰ over its diagonal (d), pairs of one class (c) and pairs of two classes (n), "
+            "with jackknife standard errors over samples. Right: alignment of the traced kernels with the labels, "
+            "thesis (2.63), and the share of ‖Θʰ‖² that the nearest block kernel has. The last point is the end of "
+            "training.",
             lambda: _structure(tree),
         ),
         Drawing(
             "collapse",
             "Neural collapse and the invariant",
             "Left: neural-collapse metrics at the snapshots and at the end of training, each divided by its value at "
-            "the "
-            "first snapshot. Right: cosine between the two sides of the invariant (26), WᵀW/m and the feature side, "
-            "which is 1 if they are proportional, as collapse needs.",
+            "the first snapshot. Right: cosine between the two sides of the invariant (26), WᵀW/m and the feature "
+            "side, which is 1 if they are proportional, as collapse needs.",
             lambda: _collapse(tree),
         ),
     )
@@ -139,8 +133,8 @@ def _errors(tree: xr.DataTree) -> Figure:
     panels = figure.subplots(1, len(models), sharey=True, squeeze=False)[0]
     for model_index, (axes, model) in enumerate(zip(panels, models, strict=True)):
         for snapshot in range(theory.sizes["snapshot"]):
-            e_folds = comparison["e_fold_time"].to_numpy()[snapshot]
-            unit = np.nanmax(e_folds) if np.isfinite(e_folds).any() else 1.0
+            judged = float(comparison["judged_time"][snapshot])
+            unit = judged if judged > 0 else 1.0
             since = (theory["forecast_time"].to_numpy()[snapshot] - theory["snapshot_time"].to_numpy()[snapshot]) / unit
             for part, name in enumerate(PART_LABELS):
                 error = comparison["norm_error"].to_numpy()[snapshot, model_index, :, part]
@@ -260,7 +254,8 @@ def _collapse(tree: xr.DataTree) -> Figure:
     )
     for name, ink, marker in shown:
         values = training[name].to_numpy()
-        left.plot(place, values / values[0], color=colour(ink), marker=marker, label=name)
+        if values[0] > 0:  # One that starts at 0 has nothing to be divided by; it stands in the table.
+            left.plot(place, values / values[0], color=colour(ink), marker=marker, label=name)
     left.axhline(1.0, color=colour("grey"), linewidth=0.8)
     left.set_ylim(bottom=0)
     left.set_title("metrics over their first value")

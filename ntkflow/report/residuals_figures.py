@@ -35,6 +35,8 @@ def _residuals(tree: xr.DataTree) -> Figure:
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False).reshape(-1)
     limit = float(theory["step_limit"])
     start = theory["descent_norm"].to_numpy()[0, 0]
+    # Before anything is drawn: matplotlib cannot scale an axis to norms of 1e300.
+    panels[0].set_ylim(start[start > 0].min() * 1e-6, start.max() * 1e3)
     for index, axes in enumerate(panels):
         if index >= len(sizes):
             axes.set_visible(False)
@@ -47,7 +49,6 @@ def _residuals(tree: xr.DataTree) -> Figure:
             axes.loglog(times[_spread(times)], descent[_spread(times)], ".", color=part_colour(name))
         axes.set_title(f"η = {sizes[index]:.3g}" + (" (unstable)" if sizes[index] > limit else ""))
         axes.set_xlabel(f"time ({tree['scenario'].attrs['loss_scale']})")
-    panels[0].set_ylim(start[start > 0].min() * 1e-6, start.max() * 1e3)
     panels[0].set_ylabel("‖R_e‖_F")
     part_legend(panels[0], [], loc="lower left", fontsize=9)
     return figure

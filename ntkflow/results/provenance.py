@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = (
+PACKAGES = (
     "jax",
     "jaxlib",
     "equinox",
@@ -45,7 +45,7 @@ def provenance(
     """
     return {
         "ntkflow": _version("ntkflow"),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "platform": platform.platform(),
         "machine": platform.machine(),
         "cpu_count": os.cpu_count(),

@@ -32,11 +32,13 @@ def errors_over_e_fold(tree: xr.DataTree, model: str) -> np.ndarray:
     rows = []
     for index in range(theory.sizes["snapshot"]):
         e_folds = comparison["e_fold_time"].to_numpy()[index]
+        judged = float(comparison["judged_time"][index])
         since = theory["forecast_time"].to_numpy()[index] - theory["snapshot_time"].to_numpy()[index]
-        within = since <= np.nanmax(e_folds) * (1 + 1e-12)
+        within = since <= judged * (1 + 1e-12)
         parts = comparison["norm_error"].sel(model=model).to_numpy()[index][within].max(axis=0)
         whole = comparison["total_error"].sel(model=model).to_numpy()[index][within].max()
-        rows.append([*parts, whole, parts[np.nanargmax(e_folds)]])
+        slowest = max(np.flatnonzero(~np.isnan(e_folds)), key=lambda part: (e_folds[part], part))
+        rows.append([*parts, whole, parts[slowest]])
     return 100 * np.array(rows)
 
 
