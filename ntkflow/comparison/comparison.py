@@ -22,8 +22,8 @@ from ntkflow.training import History, Problem, Snapshot
 class RateComparison:
     """Decay rates of the three parts at a snapshot, all per unit of gradient-flow time of the same Z.
 
-    For a run by gradient descent both predictions are what descent makes of the flow's rate r, −log|1 − ηr|/η: exact for
-    the block kernel, of which the parts are eigenspaces, and to first order in η for the whole one.
+    For a run by gradient descent both predictions are what descent makes of the flow's rate r, −log|1 − ηr|/η: exact
+    for the block kernel, of which the parts are eigenspaces, and to first order in η for the whole one.
 
     Attributes:
         measured: fitted to the run just after the snapshot.

@@ -26,12 +26,12 @@ class ForecastErrors:
         total_errors: |‖R‖ predicted − ‖R‖ real| / ‖R‖ real, of the whole residual.
         vector_errors: ‖R_e predicted − R_e real‖ / ‖R_e real‖: also wrong directions count.
         e_folds: time until each real part has fallen to 1/e of its norm at the snapshot, from :func:`e_fold_times`.
-        slowest: index of the slowest part that moves: the one with the largest of ``e_folds``, and the last of those that
-            have not fallen to 1/e when the run ends; None if none moves.
+        slowest: index of the slowest part that moves: the one with the largest of ``e_folds``, and the last of those
+            that have not fallen to 1/e when the run ends; None if none moves.
         duration: how long the forecast is judged for: the e-fold of the slowest part that moves, or to the end of the
             run if that comes first; NaN if none moves.
-        horizons: time until ``norm_errors`` first passes 10 %, for the three parts; infinite if it never does, NaN for a
-            part that is 0 in the run.
+        horizons: time until ``norm_errors`` first passes 10 %, for the three parts; infinite if it never does, NaN for
+            a part that is 0 in the run.
     """
 
     norm_errors: Float[np.ndarray, "times 3"]

@@ -21,7 +21,7 @@ def parts(values: list[list[float]]) -> np.ndarray:
 
 def compare(real: np.ndarray, predicted: np.ndarray, e_folds: list[float]) -> ForecastErrors:
     made = Forecast("three_values", 2.0, TIMES, predicted.sum(axis=1), np.linalg.norm(predicted, axis=(2, 3)), 7)
-    return forecast_errors(made, real, predicted, np.array(e_folds))
+    return forecast_errors(made, real, predicted, np.array(e_folds), reach=2.0)
 
 
 REAL = [[4.0, 3.0, 0.0], [2.0, 3.0, 0.0], [1.0, 3.0, 0.0], [0.5, 2.0, 0.0]]
@@ -59,18 +59,16 @@ def test_the_right_norm_in_the_wrong_direction() -> None:
 def test_horizons_are_first_passages_since_the_snapshot() -> None:
     found = compare(parts(REAL), parts(PREDICTED), [1.0, 1.0, 1.0])
     assert LIMIT == 0.1
-    assert found.horizons.tolist() == [1.0, 1.0, np.inf]
+    # The third part is 0 in the run: nothing can be relative to it.
+    np.testing.assert_array_equal(found.horizons, [1.0, 1.0, np.nan])
 
 
 def test_an_error_of_the_limit_itself_is_within_it() -> None:
     real, predicted = np.array(REAL), np.array(REAL)
     predicted[1, 1] = 3.0 * (1 + LIMIT) - 1e-12
     predicted[3, 0] = 0.5 * (1 + LIMIT) + 1e-9
-    assert compare(parts(real.tolist()), parts(predicted.tolist()), [1.0] * 3).horizons.tolist() == [
-        2.0,
-        np.inf,
-        np.inf,
-    ]
+    found = compare(parts(real.tolist()), parts(predicted.tolist()), [1.0] * 3)
+    np.testing.assert_array_equal(found.horizons, [2.0, np.inf, np.nan])
 
 
 def test_worst_within_a_duration() -> None:
@@ -97,6 +95,14 @@ def test_the_slowest_part_that_moves(e_folds: list[float], slowest: int | None, 
     assert found.slowest_name == name
 
 
+def test_a_part_that_has_not_reached_its_e_fold_is_the_slowest_and_judged_to_the_end() -> None:
+    found = compare(parts(REAL), parts(PREDICTED), [np.inf, 1.0, np.inf])
+    assert found.slowest_name == "within_class"
+    assert found.duration == 2.0
+    assert compare(parts(REAL), parts(PREDICTED), [0.5, 1.0, np.nan]).duration == 1.0
+    assert np.isnan(compare(parts(REAL), parts(PREDICTED), [np.nan] * 3).duration)
+
+
 def test_e_fold_times_by_hand() -> None:
     times = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
     norms = np.array(
@@ -108,8 +114,9 @@ def test_e_fold_times_by_hand() -> None:
             [0.1, 5.0, 0.8],
         ]
     )
-    np.testing.assert_array_equal(e_fold_times(times, norms, 1.0), [2.0, 2.0, np.nan])
-    np.testing.assert_array_equal(e_fold_times(times, norms, 0.0), [3.0, 1.0, np.nan])
+    # The third part falls to 0.8 without reaching 1/e: it moves, and has no e-fold yet.
+    np.testing.assert_array_equal(e_fold_times(times, norms, 1.0), [2.0, 2.0, np.inf])
+    np.testing.assert_array_equal(e_fold_times(times, norms, 0.0), [3.0, 1.0, np.inf])
     np.testing.assert_array_equal(e_fold_times(times, norms, 4.0), [np.nan, np.nan, np.nan])
 
 
@@ -118,11 +125,13 @@ def test_e_fold_times_of_exponentials() -> None:
     norms = np.exp(-times[:, None] * [2.0, 0.5, 0.01])
     found = e_fold_times(times, norms, 3.0)
     np.testing.assert_allclose(found[:2], [0.5, 2.0], atol=0.011)
-    assert np.isnan(found[2])
+    # exp(−0.01·17) = 0.84: it moves.
+    assert np.isinf(found[2])
+    assert np.isnan(e_fold_times(times, np.exp(-times[:, None] * [2.0, 0.5, 0.001]), 3.0)[2])
 
 
 def test_a_part_that_is_zero_does_not_move() -> None:
     """It is no exponential that has fallen to 1/e within no time, and never the slowest part that moves."""
     times = np.array([0.0, 1.0, 2.0])
-    norms = np.array([[1.0, 1.0, 0.0], [0.9, 0.9, 0.0], [0.8, 0.8, 0.0]])
+    norms = np.array([[1.0, 1.0, 0.0], [0.98, 0.98, 0.0], [0.95, 0.95, 0.0]])
     assert np.isnan(e_fold_times(times, norms, 0.0)).all()

@@ -101,7 +101,7 @@ def test_a_solver_that_gives_up(tmp_path: Path) -> None:
     message = run("digits", output, "forecast.solver.max_steps=5", "forecast.models=[three_values]")
     first, *_ = message.splitlines()
     assert re.fullmatch(
-        r"forecast by three_values from step 0: tsit5 used all its 5 steps between t = \S+ and t = 30", first
+        r"forecast by three_values from step 0: rkc2 used all its 5 steps between t = \S+ and t = 30", first
     )
     assert "solver.max_steps" in message
     assert message.endswith(left(output))

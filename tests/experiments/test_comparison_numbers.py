@@ -14,7 +14,7 @@ from training.backpropagation import part_norms
 from training.tiny import CLASSES, PER_CLASS, SAMPLES, STEP, STEPS, Z, dataset
 
 from ntkflow.comparison import WINDOW
-from ntkflow.results import Summary, Table
+from ntkflow.results import Summary, Table, format_number
 
 PARTS = ["global mean", "class means", "within class"]
 
@@ -91,8 +91,13 @@ def test_forecast_errors(tree: xr.DataTree, summary: Summary) -> None:
     for index, step in enumerate(SNAPSHOTS):
         norms = training["residual_norm"].values[step:]
         fallen = [np.flatnonzero(norms[:, part] <= norms[0, part] / math.e) for part in range(3)]
-        e_folds = [STEP * steps[0] if len(steps) else -1.0 for steps in fallen]
-        slowest = int(np.argmax(e_folds))
+        # A part that only falls to 0.9 of its norm moves too; the run then ends before its e-fold does.
+        moves = [norms[-1, part] < 0.9 * norms[0, part] for part in range(3)]
+        e_folds = [
+            STEP * steps[0] if len(steps) else (math.inf if moves[part] else -1.0) for part, steps in enumerate(fallen)
+        ]
+        slowest = max(range(3), key=lambda part: (e_folds[part], part))
+        reach = STEP * (len(norms) - 1)
         times = theory["forecast_time"].values[index]
         for model, label in (("full_frozen", "full frozen"), ("three_values", "three values")):
             row = next(rows)
@@ -102,10 +107,13 @@ def test_forecast_errors(tree: xr.DataTree, summary: Summary) -> None:
                 continue
             moved += 1
             assert f"{PARTS[slowest]} from step {step}" in found.note
-            assert row[6] == pytest.approx(e_folds[slowest], rel=1e-9)
+            if math.isinf(e_folds[slowest]):
+                assert row[6] == f"> {format_number(reach)}"
+            else:
+                assert row[6] == pytest.approx(e_folds[slowest], rel=1e-9)
             forecast = theory["forecast_norm"].sel(model=model).values[index]
             real = tree["comparison"]["real_norm"].values[index]
-            within = times <= step * STEP + e_folds[slowest] * (1 + 1e-9)
+            within = times <= step * STEP + min(e_folds[slowest], reach) * (1 + 1e-9)
             expected = 100 * (np.abs(forecast - real) / real)[within].max(axis=0)
             np.testing.assert_allclose(np.array(row[2:5], dtype=float), expected, rtol=1e-8)
             whole, real_whole = np.linalg.norm(forecast, axis=1), np.linalg.norm(real, axis=1)

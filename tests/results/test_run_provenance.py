@@ -47,7 +47,7 @@ def test_what_is_recorded() -> None:
 
 
 def test_a_missing_package_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PACKAGES", ("no-such-package",))
+    monkeypatch.setattr(module, "PACKAGES", ("no-such-package",))
     assert record()["versions"]["no-such-package"] is None
 
 
