@@ -173,10 +173,9 @@ def _gave_up(name: str, solution: diffrax.Solution, times: Float[Array, " times"
     until = reached[-1] if reached else float(times[0])
     if solution.result == diffrax.RESULTS.max_steps_reached:
         what = f"{used.method} used all its {used.max_steps} steps"
-        remedy = (
-            "Raise solver.max_steps, loosen solver.rtol and solver.atol, end earlier, or, if the problem is stiff "
-            "(rates far apart), use solver.method: rkc2."
-        )
+        remedy = "Raise solver.max_steps, loosen solver.rtol and solver.atol, or end earlier."
+        if used.method != "rkc2":
+            remedy += " If the problem is stiff (rates far apart), use solver.method: rkc2."
     else:
         what = f"{used.method} gave up ({diffrax.RESULTS[solution.result].strip()})"
         remedy = "Loosen solver.rtol and solver.atol, or try solver.method: kvaerno5."

@@ -79,7 +79,7 @@ def test_too_few_steps() -> None:
     assert len(reached) == 1
     # Some way, but not all of it; and that far it really comes.
     assert 0 < reached[0] < PROBLEM.times[-1]
-    for word in ("max_steps", "rtol", "atol", "kvaerno5"):
+    for word in ("max_steps", "rtol", "atol", "rkc2"):
         assert word in text
 
 
