@@ -12,8 +12,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
 # Without an upper bound a mistyped 10**400 passes the checks and breaks the first place that needs a float or an int64.
-_AGAIN = "as many again, dense at first, after each snapshot"
 MAX_COUNT = 1_000_000_000
+
+_AGAIN = "as many again, dense at first, after each snapshot"
 
 PositiveFloat = Annotated[float, Field(gt=0)]
 PositiveInt = Annotated[int, Field(ge=1, le=MAX_COUNT)]
