@@ -1,6 +1,6 @@
 """What moves: one Equinox module a dynamical system, its states, its invariant, and `solve`."""
 
-from ntkflow.flows.abstract import AbstractFlow
+from ntkflow.flows.abstract import AbstractFlow, AbstractSquaredErrorFlow
 from ntkflow.flows.class_means import ClassFlow
 from ntkflow.flows.frozen import FrozenKernelFlow
 from ntkflow.flows.initial_states import random_state, zero_invariant_state
@@ -15,6 +15,7 @@ from ntkflow.flows.states import ClassState, SampleState, within_basis
 __all__ = [
     "RKC2",
     "AbstractFlow",
+    "AbstractSquaredErrorFlow",
     "ClassFlow",
     "ClassState",
     "FrozenKernelFlow",

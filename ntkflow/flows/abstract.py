@@ -13,7 +13,8 @@ State = TypeVar("State")
 
 
 class AbstractFlow(eqx.Module, Generic[State]):
-    """A gradient flow of ‖R‖²_F/(2Z). Time is gradient-flow time of that loss, so every final class carries its Z."""
+    """A gradient flow of a loss with the scale 1/Z. Time is gradient-flow time of that loss, so every final class
+    carries its Z."""
 
     loss_scale: eqx.AbstractVar[Float[Array, ""]]
 
@@ -23,7 +24,7 @@ class AbstractFlow(eqx.Module, Generic[State]):
 
     @abc.abstractmethod
     def residual(self, state: State) -> Float[Array, "outputs samples"]:
-        """R = f(X) − Y at a state."""
+        """R, the derivative of Z times the loss with respect to the outputs, at a state; f(X) − Y for squared error."""
 
     @abc.abstractmethod
     def residual_norms(self, state: State) -> Float[Array, "3"]:
@@ -33,6 +34,14 @@ class AbstractFlow(eqx.Module, Generic[State]):
     @abc.abstractmethod
     def invariants(self, state: State) -> dict[str, Float[Array, "..."]]:
         """The quantities that this flow conserves, by name; empty where none is known."""
+
+    @abc.abstractmethod
+    def loss(self, state: State) -> Float[Array, ""]:
+        """The loss whose gradient flow this is, the factor 1/Z included."""
+
+
+class AbstractSquaredErrorFlow(AbstractFlow[State]):
+    """A gradient flow of ‖R‖²_F/(2Z) with R = f(X) − Y."""
 
     def loss(self, state: State) -> Float[Array, ""]:
         """‖R‖²_F/(2Z)."""

@@ -7,14 +7,14 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ntkflow.flows.abstract import AbstractFlow
+from ntkflow.flows.abstract import AbstractSquaredErrorFlow
 from ntkflow.flows.invariant import InvariantSides
 from ntkflow.flows.sample import sample_residual, targets_for
 from ntkflow.flows.states import ClassState
 from ntkflow.kernels import BlockKernel
 
 
-class ClassFlow(AbstractFlow[ClassState]):
+class ClassFlow(AbstractSquaredErrorFlow[ClassState]):
     """The flow (25) of (H₁, H₂, W, b), an exact rewriting of (19):
 
     Ḣ₁ = −WᵀR₁(μ_class I + κ_n m 11ᵀ)/Z,  Ḣ₂ = −μ_single WᵀWH₂/Z,

@@ -7,13 +7,13 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ntkflow.flows.abstract import AbstractFlow
+from ntkflow.flows.abstract import AbstractSquaredErrorFlow
 from ntkflow.flows.sample import sample_residual
 from ntkflow.flows.states import SampleState
 from ntkflow.kernels import TangentKernel, split_eigenspaces
 
 
-class FrozenKernelFlow(AbstractFlow[SampleState]):
+class FrozenKernelFlow(AbstractSquaredErrorFlow[SampleState]):
     """Ḣ = −Θʰ[WᵀR]/Z,  Ẇ = −RHᵀ/Z,  ḃ = −R1/Z, with Θʰ over all pairs of features and samples, constant in time.
 
     Follows from paper 3, (35), without Assumption 3.2: the only approximation is that Θʰ does not change. The kernel is

@@ -7,11 +7,11 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ntkflow.flows.abstract import AbstractFlow
+from ntkflow.flows.abstract import AbstractSquaredErrorFlow
 from ntkflow.kernels import BlockKernel, split_eigenspaces, step_limit
 
 
-class ResidualFlow(AbstractFlow[Array]):
+class ResidualFlow(AbstractSquaredErrorFlow[Array]):
     """Ṙ = −RK/Z, the flow behind (9)–(15): each part of R decays at its own eigenvalue over Z.
 
     Args:

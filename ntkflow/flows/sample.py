@@ -7,13 +7,13 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ntkflow.flows.abstract import AbstractFlow
+from ntkflow.flows.abstract import AbstractSquaredErrorFlow
 from ntkflow.flows.invariant import InvariantSides
 from ntkflow.flows.states import SampleState
 from ntkflow.kernels import BlockKernel, split_eigenspaces
 
 
-class SampleFlow(AbstractFlow[SampleState]):
+class SampleFlow(AbstractSquaredErrorFlow[SampleState]):
     """Ḣ = −WᵀRK/Z,  Ẇ = −RHᵀ/Z,  ḃ = −R1/Z, with R = WH + b1ᵀ − Y (paper 3, (19), there with Z = 1).
 
     K is the block kernel of Assumption 3.2, the same for every feature and zero between two features; (19) writes out

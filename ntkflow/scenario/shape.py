@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
+from ntkflow.scenario.common import MAX_COUNT
 from ntkflow.scenario.paths import KeyPath
 from ntkflow.scenario.plain_words import keys, one_of
-from ntkflow.scenario.schema import MAX_COUNT, SCENARIO
+from ntkflow.scenario.schema import SCENARIO
 
 
 @dataclass(frozen=True)

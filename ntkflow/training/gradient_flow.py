@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ntkflow.flows import AbstractFlow, Integration, solve
+from ntkflow.flows import AbstractSquaredErrorFlow, Integration, solve
 from ntkflow.kernels import split_eigenspaces
 from ntkflow.networks import AbstractClassifier
 from ntkflow.progress import Progress, silent
@@ -23,7 +23,7 @@ PIECE = 32
 """Saved times of one call to the solver: bounds the parameters held at once, and lets a run be interrupted."""
 
 
-class ParameterFlow(AbstractFlow[Any]):
+class ParameterFlow(AbstractSquaredErrorFlow[Any]):
     """θ̇ = −∇‖R‖²_F/(2Z) of a network's parameters; the state is the network's inexact arrays.
 
     What gradient descent becomes as its step goes to 0 (thesis, (2.48)). No invariant is known in general.

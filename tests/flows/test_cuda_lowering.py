@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -10,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flows.lowering import lower_for_cuda
 from flows.paper_equations import random_problem
 
 from ntkflow.flows import (
@@ -31,20 +31,6 @@ from ntkflow.training import ParameterFlow, Problem, descend
 PROBLEM = random_problem(0, classes=3, per_class=4, features=5, outputs=3)
 NETWORK = MLP(jax.random.key(0), inputs=4, outputs=3, width=6, hidden_layers=1, features=5, activation="gelu")
 INPUTS = jnp.asarray(np.random.default_rng(0).standard_normal((12, 4)))
-
-
-def lower_for_cuda(function: Callable[..., Any], *arguments: Any) -> str:
-    """The StableHLO of a function of any PyTrees, exported for CUDA; what is no array is closed over or dropped."""
-    arrays, rest = eqx.partition(arguments, eqx.is_array)
-
-    def of_arrays(arrays: Any) -> Any:
-        return eqx.filter(function(*eqx.combine(arrays, rest)), eqx.is_array)
-
-    leaves, structure = jax.tree.flatten(arrays)
-    compiled = jax.jit(lambda *leaves: jax.tree.leaves(of_arrays(jax.tree.unflatten(structure, leaves))))
-    exported = jax.export.export(compiled, platforms=["cuda"])(*leaves)
-    assert exported.platforms == ("cuda",)
-    return exported.mlir_module()
 
 
 def flows() -> dict[str, tuple[AbstractFlow, Any]]:

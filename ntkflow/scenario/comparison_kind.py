@@ -1,0 +1,135 @@
+"""The `comparison` kind: a network trained on real data beside forecasts of it."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ntkflow.scenario.common import MAX_COUNT, LossScale, Model, PositiveFloat, PositiveInt, Seed, Solver
+from ntkflow.scenario.data_sources import Data
+
+_AGAIN = "as many again, dense at first, after each snapshot"
+
+
+class TrainingSolver(Solver):
+    """How the parameters are integrated: looser than a flow without a network, which is far cheaper a step.
+
+    A class of its own, so that a scenario which names only the method keeps these tolerances.
+    """
+
+    rtol: Annotated[float, Field(gt=0, lt=1)] = Field(default=1e-7, description="Relative tolerance of a step.")
+    atol: PositiveFloat = Field(default=1e-9, description="Absolute tolerance of a step.")
+
+
+class ForecastSolver(Solver):
+    """How the forecasts are integrated: looser than training, which they only approximate, and stabilised: they are
+    stiff."""
+
+    method: Literal["tsit5", "dopri8", "rkc2", "kvaerno5"] = Field(
+        default="rkc2", description="As for every solver; the forecasts' own default is the stabilised one."
+    )
+    rtol: Annotated[float, Field(gt=0, lt=1)] = Field(default=1e-6, description="Relative tolerance of a step.")
+    atol: PositiveFloat = Field(default=1e-8, description="Absolute tolerance of a step.")
+
+
+class MLP(Model):
+    """A fully-connected network: hidden layers of one width, then the layer of features, then the linear classifier."""
+
+    kind: Literal["mlp"] = Field(description="The kind of network.")
+    width: PositiveInt = Field(default=96, description="Neurons of each hidden layer.")
+    hidden_layers: int = Field(default=2, ge=0, le=MAX_COUNT, description="Hidden layers before the layer of features.")
+    features: PositiveInt = Field(default=48, description="Last-layer features n.")
+    activation: Literal["relu", "tanh", "erf", "gelu", "linear"] = Field(
+        default="relu", description="Activation of every layer but the classifier."
+    )
+    initialization: Literal["he_normal", "lecun_normal"] = Field(
+        default="he_normal", description="Weights N(0, 2/fan-in) or N(0, 1/fan-in); biases 0."
+    )
+
+
+class GradientDescent(Model):
+    """Full-batch gradient descent; gradient-flow time is step_size times the number of steps."""
+
+    method: Literal["gradient_descent"] = Field(description="How the network is trained.")
+    step_size: PositiveFloat = Field(description="η, of the loss ‖R‖²/(2Z).")
+    steps: PositiveInt = Field(description="Steps to take.")
+    snapshots: Annotated[tuple[Annotated[int, Field(ge=0, le=MAX_COUNT)], ...], Field(strict=False, min_length=1)] = (
+        Field(description="Steps at which kernels are measured and forecasts start.")
+    )
+    records: int = Field(
+        default=200,
+        ge=2,
+        le=MAX_COUNT,
+        description=f"About how many steps have their full residual stored, evenly spaced; {_AGAIN}.",
+    )
+
+    @model_validator(mode="after")
+    def _snapshots_within(self) -> GradientDescent:
+        _increasing_below(self.snapshots, self.steps, "steps")
+        return self
+
+
+class GradientFlow(Model):
+    """Exact gradient flow of the parameters, integrated by Diffrax."""
+
+    method: Literal["gradient_flow"] = Field(description="How the network is trained.")
+    end_time: PositiveFloat = Field(description="Gradient-flow time to train for, of the loss ‖R‖²/(2Z).")
+    snapshots: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(strict=False, min_length=1)] = Field(
+        description="Times at which kernels are measured and forecasts start."
+    )
+    records: int = Field(
+        default=400,
+        ge=2,
+        le=MAX_COUNT,
+        description=f"About how many times have their full residual stored, evenly spaced; {_AGAIN}.",
+    )
+    solver: TrainingSolver = Field(default=TrainingSolver(), description="How to integrate the parameters.")
+
+    @model_validator(mode="after")
+    def _snapshots_within(self) -> GradientFlow:
+        _increasing_below(self.snapshots, self.end_time, "end_time")
+        return self
+
+
+def _increasing_below(snapshots: tuple[float, ...], end: float, name: str) -> None:
+    if any(later <= earlier for earlier, later in pairwise(snapshots)):
+        raise ValueError(f"snapshots must increase, but are {', '.join(f'{item:g}' for item in snapshots)}")
+    if snapshots[-1] >= end:
+        raise ValueError(
+            f"the last snapshot, {snapshots[-1]:g}, must come before the end of training ({name}: {end:g})"
+        )
+
+
+Training = Annotated[GradientDescent | GradientFlow, Field(discriminator="method")]
+
+
+class Forecast(Model):
+    """What is forecast from every snapshot, and how far."""
+
+    models: Annotated[tuple[Literal["three_values", "full_frozen"], ...], Field(strict=False, min_length=1)] = Field(
+        default=("full_frozen", "three_values"),
+        description="Rungs of the assumption ladder: the whole measured Θʰ, or its three block values.",
+    )
+    horizon: PositiveFloat | None = Field(
+        default=None,
+        description="How far each forecast reaches, in gradient-flow time; the end of training unless told.",
+    )
+    solver: ForecastSolver = Field(default=ForecastSolver(), description="How to integrate the forecasts.")
+
+
+class ComparisonScenario(Model):
+    """Train a network on real data, measure its kernels, forecast, and compare: the main job."""
+
+    kind: Literal["comparison"] = Field(description="Which kind of scenario it is.")
+    name: str = Field(description="Title of the result.")
+    description: str = Field(default="", description="What the scenario shows, for the report.")
+    seed: Seed = Field(default=0, description="Seed of everything random: which samples, which initial weights.")
+    loss_scale: LossScale = Field(
+        description="Z in the loss ‖R‖²/(2Z): one, samples (N), samples_times_outputs (NC), or a number."
+    )
+    data: Data = Field(description="Which samples.")
+    network: MLP = Field(description="Which network.")
+    training: Training = Field(description="How it is trained.")
+    forecast: Forecast = Field(default=Forecast(), description="What is forecast.")
