@@ -7,170 +7,26 @@ throughout paper 3.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.linalg import eigh, eigvalsh, matrix_rank, norm, pinv, qr
+from oracles.block_problem import (
+    TIGHT,
+    Block,
+    close,
+    e_tilde,
+    far,
+    general_blocks,
+    scatter,
+    unit_columns,
+    zero_class_residual,
+)
+from oracles.flow_ends import collapsed_path, equal_bias_end, general_bias_path
+from oracles.tanh_network import TanhNetwork, jacobian
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm, null_space
-
-TIGHT = 1e-9
-
-
-@dataclass(frozen=True)
-class Block:
-    """A balanced problem with block values kappa; upper-case names follow the paper."""
-
-    C: int = 3
-    m: int = 4
-    n: int = 6
-    kd: float = 1.9
-    kc: float = 1.2
-    kn: float = 0.4
-
-    @property
-    def N(self):
-        return self.C * self.m
-
-    @property
-    def mu_single(self):
-        return self.kd - self.kc
-
-    @property
-    def mu_class(self):
-        return self.mu_single + self.m * (self.kc - self.kn)
-
-    @property
-    def alpha(self):
-        return self.kn * self.m / (self.mu_class + self.C * self.kn * self.m)
-
-    @property
-    def eye(self):
-        return np.eye(self.C)
-
-    @property
-    def one(self):
-        return np.ones((self.C, 1))
-
-    @property
-    def J(self):
-        return np.ones((self.C, self.C))
-
-    @property
-    def P(self):
-        """Projector off the all-ones direction of R^C."""
-        return self.eye - self.J / self.C
-
-    @property
-    def A(self):
-        return self.eye - self.alpha * self.J
-
-    @property
-    def Y(self):
-        return np.kron(self.eye, np.ones((1, self.m)))
-
-    @property
-    def Q2(self):
-        return np.kron(self.eye, null_space(np.ones((1, self.m))))
-
-    @property
-    def kernel(self):
-        """The N x N kernel of one neuron, written entry by entry."""
-        c = np.arange(self.N) // self.m
-        same = np.where(c[:, None] == c[None, :], self.kc, self.kn)
-        return same + (self.kd - self.kc) * np.eye(self.N)
-
-    def split(self, H):
-        return H @ self.Y.T / self.m, H @ self.Q2 / np.sqrt(self.m)
-
-    def join(self, H1, H2):
-        return H1 @ self.Y + np.sqrt(self.m) * H2 @ self.Q2.T
-
-    def residual(self, H1, W, b):
-        return W @ H1 + b @ self.one.T - self.eye
-
-    def invariant(self, H, W):
-        """Equation (26)."""
-        H1, H2 = self.split(H)
-        return W.T @ W / self.m - H1 @ self.A @ H1.T / self.mu_class - H2 @ H2.T / self.mu_single
-
-    def field(self, H, W, b):
-        """Equation (19), with the kernel applied as a dense matrix."""
-        R = W @ H + b - self.Y
-        return -W.T @ R @ self.kernel, -R @ H.T, -R.sum(1, keepdims=True)
-
-    def flow(self, state, times, at=None):
-        """States of (19) at `times`; `at(t)` may make the kernel depend on time."""
-        shapes = [x.shape for x in state]
-        cuts = np.cumsum([x.size for x in state])[:-1]
-
-        def unpack(z):
-            return [part.reshape(shape) for part, shape in zip(np.split(z, cuts), shapes, strict=True)]
-
-        K, Y = self.kernel, self.Y
-
-        def rhs(t, z):
-            H, W, b = unpack(z)
-            R = W @ H + b - Y
-            kernel = K if at is None else at(t).kernel
-            return np.concatenate([(-W.T @ (R @ kernel)).ravel(), (-R @ H.T).ravel(), -R.sum(1)])
-
-        z0 = np.concatenate([x.ravel() for x in state])
-        sol = solve_ivp(rhs, (0, times[-1]), z0, method="DOP853", rtol=1e-11, atol=1e-13, t_eval=times)
-        assert sol.success
-        return [unpack(z) for z in sol.y.T]
-
-    def random_state(self, seed, scale=0.5):
-        rng = np.random.default_rng(seed)
-        shapes = ((self.n, self.N), (self.C, self.n), (self.C, 1))
-        return [scale * rng.standard_normal(shape) for shape in shapes]
-
-    def balanced(self, seed, centred=True, scale=0.5, share=0.6):
-        """Features H and weights W with E = 0 and a within-class scatter of full rank in the row space of W."""
-        rng = np.random.default_rng(seed)
-        W = scale * rng.standard_normal((self.C, self.n))
-        mix = share * qr(rng.standard_normal((self.C, self.C)))[0] @ (self.P if centred else self.eye)
-        H1 = np.sqrt(self.mu_class / self.m) * W.T @ mix @ psd_power(self.A, -0.5)
-        spread = qr(rng.standard_normal((self.N - self.C, self.C)))[0].T
-        H2 = np.sqrt(self.mu_single / self.m) * W.T @ psd_power(self.eye - mix @ mix.T, 0.5) @ spread
-        return self.join(H1, H2), W
-
-    def fixed_point(self, b, seed=0):
-        """Class means and weights with R1 = 0, H2 = 0 and E = 0 for the given biases."""
-        F = self.eye - b @ self.one.T
-        U = qr(np.random.default_rng(seed).standard_normal((self.n, self.C)))[0].T
-        k = (self.m / self.mu_class) ** 0.25
-        G = F @ self.A @ F.T
-        return U.T @ psd_power(G, -0.25) @ F / k, k * psd_power(G, 0.25) @ U
-
-
-def psd_power(X, power):
-    """Power of a p.s.d. matrix; null directions stay null, as in a pseudo-inverse."""
-    w, U = eigh((X + X.T) / 2)
-    keep = w > 1e-13 * w[-1]
-    return (U[:, keep] * w[keep] ** power) @ U[:, keep].T
-
-
-def scatter(H2):
-    return H2 @ H2.T
-
-
-def close(a, b, tol=TIGHT):
-    return norm(a - b) <= tol * max(1.0, norm(b))
-
-
-def far(a, b, margin=1e-2):
-    return norm(a - b) > margin * max(1.0, norm(b))
-
-
-def e_tilde(p, W, H2):
-    return p.mu_single * W.T @ W - p.m * scatter(H2)
-
-
-def unit_columns(X):
-    return X / norm(X, axis=0)
-
 
 # Paper 3, sections 2 and 3
 
@@ -279,14 +135,6 @@ def test_thm51_invariant_needs_constant_kernel():
     assert far(at(2.0).invariant(H, W), E0, 0.1)
 
 
-def zero_class_residual(p, seed=7):
-    """A state with R1 = 0 and within-class scatter."""
-    rng = np.random.default_rng(seed)
-    W, b = rng.standard_normal((p.C, p.n)), 0.2 * rng.standard_normal((p.C, 1))
-    H1, H2 = pinv(W) @ (p.eye - b @ p.one.T), 0.3 * rng.standard_normal((p.n, p.N - p.C))
-    return p.join(H1, H2), W, b
-
-
 def test_eq20_eq44_class_residual_does_not_stay_zero():
     """Setting R1 = 0 once does not keep it there: its derivative is -m W S H1. So (44) and the constancy of (45) hold
     exactly only where W S H1 = 0, while (26) needs no such condition."""
@@ -367,22 +215,6 @@ def test_eq28_alignment_must_hold_in_the_limit():
     assert nc1 > 0.02
 
 
-def equal_bias_end(p):
-    """End of a flow that starts E = 0, H2 = 0 and symmetric between classes: equal biases, not 1/C."""
-    U = qr(np.random.default_rng(5).standard_normal((p.n, p.C)))[0].T
-    W = (0.5 * p.P + 0.9 * p.J / p.C) @ U
-    H1 = np.sqrt(p.mu_class / p.m) * U.T @ (0.5 * p.P + 0.9 / np.sqrt(1 - p.alpha * p.C) * p.J / p.C)
-    H = p.join(H1, np.zeros((p.n, p.N - p.C)))
-    assert norm(p.invariant(H, W)) < TIGHT
-    H, W, b = p.flow((H, W, 0 * p.one), [0, 30.0])[-1]
-    H1 = p.split(H)[0]
-    assert norm(p.residual(H1, W, b)) < 1e-8
-    assert np.ptp(b) < 1e-8
-    beta = b.mean()
-    assert abs(beta - 1 / p.C) > 0.05
-    return H1, W, beta
-
-
 def test_eq30_gamma():
     """gamma carries |1 - beta C|, as in (68), where (30) prints |beta C|; read off a flow that ends at equal biases."""
     p = Block()
@@ -392,6 +224,52 @@ def test_eq30_gamma():
     printed = (1 - abs(beta * p.C) * root) / p.C
     assert close(W @ W.T, scale * (p.eye - right * p.J), 1e-8)
     assert far(W @ W.T, scale * (p.eye - printed * p.J), 0.05)
+
+
+def test_eq29_holds_in_the_limit_only():
+    """(29) is written as an equation and (30) as a proportionality in time; both are where the flow goes, and away from
+    it by several per cent while R1 is not yet zero, although E = 0 and H2 = 0 all along."""
+    p = Block()
+    scale = p.m / p.mu_class
+
+    def right_hand_side(b):
+        bilinear = p.C * b @ b.T - b @ p.one.T - p.one @ b.T
+        return scale * (p.eye - p.alpha * p.J + (1 - p.alpha * p.C) * bilinear)
+
+    _, (H, W, b), (H_end, W_end, b_end) = general_bias_path(p)
+    assert norm(p.invariant(H, W)) < TIGHT
+    assert norm(p.split(H)[1]) < TIGHT
+    assert far(np.linalg.matrix_power(W @ W.T, 2), right_hand_side(b), 0.05)
+    assert close(np.linalg.matrix_power(W_end @ W_end.T, 2), right_hand_side(b_end), 1e-8)
+    assert norm(p.split(H_end)[1]) < TIGHT
+
+
+def test_remark2_necessity_needs_zero_mean():
+    """A collapsed state may carry any common feature vector, absorbed by the biases: NC1 to NC4 hold, nothing moves,
+    and yet H1 H1ᵀ is not proportional to WᵀW. Nor does NC3 alone, with its normalised means, give (28)."""
+    p = Block()
+    H1, W = p.fixed_point(p.one / p.C)
+    h = np.random.default_rng(40).standard_normal((p.n, 1))
+    H1, b = H1 + h @ p.one.T, p.one / p.C - W @ h
+    H = p.join(H1, np.zeros((p.n, p.N - p.C)))
+    assert max(norm(part) for part in p.field(H, W, b)) < TIGHT
+    M = unit_columns(H1 @ p.P)
+    assert close(M.T @ M, p.C / (p.C - 1) * p.P)
+    assert close(M / norm(M), W.T / norm(W))
+    x = np.random.default_rng(41).standard_normal((p.n, 200))
+    nearest = np.argmin(norm(x[:, None] - H1[:, :, None], axis=0), axis=0)
+    assert np.array_equal(np.argmax(W @ x + b, axis=0), nearest)
+
+    def cosine(X, Y):
+        return np.sum(X * Y) / norm(X) / norm(Y)
+
+    centred = H1 @ p.P
+    assert cosine(centred @ centred.T, W.T @ W) > 1 - TIGHT
+    assert cosine(H1 @ H1.T, W.T @ W) < 0.9
+
+    triangle = np.array([[1.0, 0.0, -1.0], [0.0, 0.5, -0.5]])  # centred, of unequal lengths
+    self_dual = unit_columns(triangle).T
+    assert cosine(triangle @ triangle.T, self_dual.T @ self_dual) < 0.95
 
 
 # Theorem 5.2
@@ -476,6 +354,25 @@ def test_thm52_needs_vanishing_class_residual():
 
 
 # Paper 3, appendix B
+
+
+def test_eq33_bias_inside_the_sum():
+    """(33) takes b_k into the sum over the n features, so that its part along b is n times the gradient; (32) has the
+    bias outside. Harmless for (34) and (35), since features do not depend on b."""
+    net = TanhNetwork()
+    w = net.start()
+    R = net.logits(w) - net.Y
+    velocity = -jacobian(lambda v: np.atleast_1d(net.loss(v)), w)[0]
+    inside = np.zeros_like(w)
+    b = net.parts(w)[3]
+    for k in range(net.C):
+        for s in range(net.n):
+            term = jacobian(lambda v, k=k, s=s: net.parts(v)[2][k, s] * net.features(v)[s] + net.parts(v)[3][k], w)
+            inside -= R[k] @ term
+    bias = slice(w.size - b.size, None)
+    assert close(inside[: -b.size], velocity[: -b.size])
+    assert close(inside[bias], net.n * velocity[bias])
+    assert far(inside, velocity, 0.1)
 
 
 def test_eq39_two_smallest_eigenvalues():
@@ -583,6 +480,24 @@ def test_eq57_factor_m():
     assert close(H1.T @ H1, np.sqrt(lam / p.m) * p.P)
 
 
+def test_eq61_strict_only_off_the_optimal_bias():
+    """gamma < 1/C, said of every case after (61) and in (30), is an equality at beta = 1/C, which is collapse itself;
+    elsewhere the angle between the rows of W is smaller than in the ETF, as said."""
+    p = Block()
+    _, W, beta = equal_bias_end(p)
+    for weights, bias in ((W, beta), (collapsed_path(p)[-1][1], 1 / p.C)):
+        rho = (1 - (1 - p.alpha * p.C) * (1 - bias * p.C) ** 2) / p.C
+        gamma = (1 - np.sqrt(max(0.0, 1 - p.C * rho))) / p.C
+        assert close(weights @ weights.T, np.sqrt(p.m / p.mu_class) * (p.eye - gamma * p.J), 1e-8)
+        gap = 1 / p.C - gamma
+        assert (gap > 0.05) == (bias != 1 / p.C)
+        assert gap > 0.05 or gap < TIGHT
+        rows = unit_columns(weights.T)
+        cosine = (rows.T @ rows)[0, 1]
+        assert abs(cosine + gamma / (1 - gamma)) < 1e-8
+        assert (cosine > -1 / (p.C - 1) + 0.05) == (bias != 1 / p.C)
+
+
 def test_eq66_inverse():
     """The inverse of I - phi J is I + phi / (1 - phi C) J; the printed factor is the inverse of I + phi J."""
     p = Block()
@@ -663,13 +578,26 @@ def test_eq70_square_root():
     assert close(M, np.sqrt(p.mu_class / p.m) * W.T, 1e-3)
 
 
+def test_eq70_limit_is_slow_unless_biases_sum_to_one():
+    """At alpha = 1/C, R1 = 0 and E = 0 together need 1ᵀb = 1. For other biases NC3 is a limit only, approached like
+    (1 - alpha C)^(1/4), and the mean of the class means grows like the inverse of that."""
+    gaps, duality, mean = [], [], []
+    for kn in (1e6, 1e10):
+        p = Block(kd=kn + 8.0, kc=kn + 2.0, kn=kn)
+        H1, W = p.fixed_point(np.array([[0.5], [0.1], [-0.2]]))
+        M = H1 @ p.P
+        assert close(M.T @ M, np.sqrt(p.mu_class / p.m) * p.P, 1e-5)
+        gaps.append(1 - p.alpha * p.C)
+        duality.append(norm(W - np.sqrt(p.m / p.mu_class) * M.T))
+        mean.append(norm(H1 @ p.one))
+    span = np.log(gaps[1] / gaps[0])
+    assert np.log(duality[1] / duality[0]) / span == pytest.approx(0.25, abs=1e-3)
+    assert np.log(mean[1] / mean[0]) / span == pytest.approx(-0.25, abs=1e-3)
+    H1, W = p.fixed_point(np.array([[0.7], [0.4], [-0.1]]))
+    assert norm(W - np.sqrt(p.m / p.mu_class) * (H1 @ p.P).T) < 1e-6
+
+
 # Paper 3, appendix D
-
-
-def general_blocks(p, seed=9):
-    rng = np.random.default_rng(seed)
-    roots = rng.standard_normal((3, p.n, p.n)) / np.sqrt(p.n)
-    return [X @ X.T for X in roots]
 
 
 def test_eq72_signs():
@@ -686,6 +614,76 @@ def test_eq72_signs():
     own, cls, glob = Ad @ W.T @ R, p.m * Ac @ W.T @ r_class, p.N * An @ W.T @ r_global
     assert close(dH, -(own + cls + glob))
     assert far(dH, -own + cls + glob, 0.1)
+
+
+def scaled_network_logits(p, scales, V, W, b, end):
+    """Logits at a time of gradient flow in the parameters of f = W D V X + b, D diagonal and fixed, with XᵀX the block
+    kernel: its feature kernel has the matrix blocks D² mu_single, D² (kc - kn) and D² kn."""
+    X, Y = np.linalg.cholesky(p.kernel).T, p.Y
+    cuts = np.cumsum([V.size, W.size])
+
+    def unpack(z):
+        v, w, c = np.split(z, cuts)
+        return v.reshape(V.shape), w.reshape(W.shape), c[:, None]
+
+    def rhs(_, z):
+        v, w, c = unpack(z)
+        H = scales[:, None] * (v @ X)
+        R = w @ H + c - Y
+        return -np.concatenate([((scales[:, None] * (w.T @ R)) @ X.T).ravel(), (R @ H.T).ravel(), R.sum(1)])
+
+    z0 = np.concatenate([V.ravel(), W.ravel(), b.ravel()])
+    sol = solve_ivp(rhs, (0, end), z0, method="DOP853", rtol=1e-11, atol=1e-13)
+    v, w, c = unpack(sol.y[:, -1])
+    return w @ (scales[:, None] * (v @ X)) + c
+
+
+def test_eq75_rotation_invariance_needs_a_kernel_that_turns():
+    """That the loss sees only W H does not make the flow rotation invariant: f = W D V X from a rotated start, the same
+    function at t = 0, learns another function unless D is a multiple of the identity. With (80) the fields agree."""
+    p = Block()
+    rng = np.random.default_rng(42)
+    V, W, b = 0.4 * rng.standard_normal((p.n, p.N)), 0.6 * rng.standard_normal((p.C, p.n)), np.zeros((p.C, 1))
+    Q = qr(rng.standard_normal((p.n, p.n)))[0]
+    for scales, invariant in ((np.full(p.n, 1.3), True), (np.linspace(0.5, 2.0, p.n), False)):
+        turned = (Q.T @ (scales[:, None] * V)) / scales[:, None]  # realises H -> Qᵀ H
+        ends = [
+            [scaled_network_logits(p, scales, *start, b, end) for start in ((V, W), (turned, W @ Q))]
+            for end in (1e-12, 0.3)
+        ]
+        assert close(*ends[0], 1e-8)
+        assert close(*ends[1], 1e-8) if invariant else far(*ends[1], 0.02)
+
+    def feature_rate(blocks, H, W):
+        R = W @ H + b - p.Y
+        parts = (R, R @ p.Y.T @ p.Y, R @ np.ones((p.N, p.N)))
+        return -sum(A @ W.T @ part for A, part in zip(blocks, parts, strict=True))
+
+    blocks = general_blocks(p)
+    H = V @ np.linalg.cholesky(p.kernel).T
+    rate = feature_rate(blocks, H, W)
+    assert close(feature_rate([Q.T @ A @ Q for A in blocks], Q.T @ H, W @ Q), Q.T @ rate)
+    assert far(feature_rate(blocks, Q.T @ H, W @ Q), Q.T @ rate, 0.1)
+
+
+def test_d1_linear_network_is_no_counterexample():
+    """For H = V X the kernel does not change under V -> Qᵀ V, as said; but its blocks are multiples of the identity, so
+    QᵀAQ = A too. With a fixed diagonal, H = D V X, the kernel still does not change, and QᵀAQ differs from it."""
+    p = Block()
+    rng = np.random.default_rng(43)
+    X, V = rng.standard_normal((4, p.N)), rng.standard_normal((p.n, 4))
+    Q = qr(rng.standard_normal((p.n, p.n)))[0]
+
+    def kernel(scales, v):
+        jac = jacobian(lambda z: scales[:, None] * (z.reshape(v.shape) @ X), v.ravel())
+        return np.einsum("piw,qjw->ijpq", jac, jac)
+
+    for scales, shows_it in ((np.ones(p.n), False), (np.linspace(0.5, 2.0, p.n), True)):
+        before = kernel(scales, V)
+        after = kernel(scales, (Q.T @ (scales[:, None] * V)) / scales[:, None])
+        turned = Q.T @ before @ Q
+        assert close(after, before)
+        assert far(turned, before, 0.1) if shows_it else close(turned, before)
 
 
 def matrix_block_rate(p, H1, H2, W, b, c1, c2):
@@ -721,6 +719,85 @@ def test_eq78_sign():
     term = (1.3 * Ad - p.m * np.eye(p.n)) @ W.T @ W @ scatter(H2)
     assert close(rate, term + term.T)
     assert far(rate, term - term.T, 0.1)
+
+
+def matrix_block_flow(p, blocks, state, end):
+    """State of (73) at a time, with constant blocks; H2 as a matrix of n x (N - C)."""
+    Ad, Ac, An = blocks
+    shapes = [x.shape for x in state]
+    cuts = np.cumsum([x.size for x in state])[:-1]
+
+    def unpack(z):
+        return [part.reshape(shape) for part, shape in zip(np.split(z, cuts), shapes, strict=True)]
+
+    def rhs(_, z):
+        H1, H2, W, b = unpack(z)
+        R1 = p.residual(H1, W, b)
+        force = W.T @ R1
+        dH1 = -(Ad + p.m * Ac) @ force - p.m * An @ force @ p.J
+        dW = -p.m * (R1 @ H1.T + W @ scatter(H2))
+        return np.concatenate([dH1.ravel(), (-Ad @ W.T @ W @ H2).ravel(), dW.ravel(), -p.m * R1.sum(1)])
+
+    z0 = np.concatenate([x.ravel() for x in state])
+    return unpack(solve_ivp(rhs, (0, end), z0, method="DOP853", rtol=1e-11, atol=1e-13).y[:, -1])
+
+
+def test_eq79_kappas_are_differences():
+    """kappa_c and kappa_d of (79) stand for kappa_c - kappa_n and kappa_d - kappa_c of Assumption 3.2: with these the
+    field is that of (19), with the original values it is not."""
+    p = Block()
+    H, W, b = p.random_state(44)
+    R = W @ H + b - p.Y
+
+    def rate(ad, ac, an):
+        return -W.T @ (ad * R + ac * R @ p.Y.T @ p.Y + an * R @ np.ones((p.N, p.N)))
+
+    target = p.field(H, W, b)[0]
+    assert close(rate(p.mu_single, p.kc - p.kn, p.kn), target)
+    assert far(rate(p.kd, p.kc, p.kn), target, 0.1)
+
+
+def test_d2_invariant_needs_a_mean_that_stays_zero():
+    """Under Assumption D.2 the invariant exists for c1 = m / (kd + m kc) and c2 = m / kd alone (values of (79)), and
+    while H1 1 = 0, which b = 1/C keeps up. Then A_n, N_c and N_d drop out: the relaxation has no effect on any
+    trajectory that the theorem is about. From other biases a mean appears, A_n acts, and no c1, c2 conserve."""
+    p = Block()
+    An, kd, kc = general_blocks(p)[2], p.mu_single, p.kc - p.kn
+    c1, c2 = p.m / (kd + p.m * kc), p.m / kd
+    H, W, _ = collapsed_path(p)[0]
+    H1, H2 = p.split(H)
+    identity = np.eye(p.n)
+
+    def terms(H1, H2, W):
+        return np.array([(W.T @ W).ravel(), (H1 @ H1.T).ravel(), (H2 @ H2.T).ravel()])
+
+    def drift(b, blocks):
+        state = matrix_block_flow(p, blocks, (H1, H2, W, b), 0.5)
+        return state, terms(*state[:3]) - terms(H1, H2, W)
+
+    plain = (kd * identity, kc * identity, p.kn * identity)
+    relaxed = (kd * identity, kc * identity, An)
+    kept, moved = drift(p.one / p.C, relaxed)
+    same, _ = drift(p.one / p.C, plain)
+    assert all(close(x, y, 1e-8) for x, y in zip(kept, same, strict=True))
+    assert norm(moved[0]) > 0.1
+    assert norm(np.array([1, -c1, -c2]) @ moved) < 1e-8
+    assert norm(np.array([1, -1.1 * c1, -c2]) @ moved) > 1e-3
+    assert norm(np.array([1, -c1, -1.1 * c2]) @ moved) > 1e-3
+
+    b = 0.3 * np.random.default_rng(45).standard_normal((p.C, 1))
+    lost, moved = drift(b, relaxed)
+    assert norm(lost[0] @ p.one) > 0.05
+    best = np.linalg.lstsq(moved[1:].T, moved[0], rcond=None)[0]
+    assert norm(moved[0] - best @ moved[1:]) > 0.02
+
+    # Null blocks N_c, N_d: they act on WᵀR alone, where they are zero, so the field is the plain one at any state.
+    force = W.T @ (W @ H + b - p.Y)
+    null = identity - force @ pinv(force)
+    assert norm(null) > 1
+    R1 = p.residual(H1, W, b)
+    assert close((kd * identity + null + p.m * (kc * identity + 0.7 * null)) @ W.T @ R1, (kd + p.m * kc) * W.T @ R1)
+    assert close((kd * identity + null) @ W.T @ W @ H2, kd * W.T @ W @ H2)
 
 
 # Thesis, section 2.4

@@ -9,16 +9,22 @@ from typing import assert_never
 
 from ntkflow.errors import InterruptedRun, UserError
 from ntkflow.experiments.comparison import run_comparison
+from ntkflow.experiments.end_of_training import run_end_of_training
 from ntkflow.experiments.flow import run_flow
 from ntkflow.experiments.outcome import Outcome, device
+from ntkflow.experiments.regression import run_regression
+from ntkflow.experiments.relaxation import run_relaxation
 from ntkflow.experiments.residuals import run_residuals
 from ntkflow.progress import Progress, silent
 from ntkflow.report import render_report, write_figures
 from ntkflow.results import ResultFolder, Summary, provenance
 from ntkflow.scenario import (
     ComparisonScenario,
+    EndOfTrainingScenario,
     FlowScenario,
     LoadedScenario,
+    RegressionScenario,
+    RelaxationScenario,
     ResidualsScenario,
     Scenario,
     resolved_yaml,
@@ -83,8 +89,14 @@ def experiment(scenario: Scenario, *, folder: Path, text: str, progress: Progres
     match scenario:
         case FlowScenario():
             return run_flow(scenario, folder=folder, text=text, progress=progress)
+        case EndOfTrainingScenario():
+            return run_end_of_training(scenario, folder=folder, text=text, progress=progress)
+        case RegressionScenario():
+            return run_regression(scenario, folder=folder, text=text, progress=progress)
         case ResidualsScenario():
             return run_residuals(scenario, folder=folder, text=text, progress=progress)
+        case RelaxationScenario():
+            return run_relaxation(scenario, folder=folder, text=text, progress=progress)
         case ComparisonScenario():
             return run_comparison(scenario, folder=folder, text=text, progress=progress)
     assert_never(scenario)

@@ -7,23 +7,28 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ntkflow.flows.abstract import AbstractSquaredErrorFlow
+from ntkflow.flows.abstract import AbstractBlockFlow
+from ntkflow.flows.frame import Frame, compress
 from ntkflow.flows.invariant import InvariantSides
-from ntkflow.flows.sample import sample_residual, targets_for
-from ntkflow.flows.states import ClassState
+from ntkflow.flows.sample import targets_for
+from ntkflow.flows.states import ClassState, SampleState
 from ntkflow.kernels import BlockKernel
 
 
-class ClassFlow(AbstractSquaredErrorFlow[ClassState]):
+class ClassFlow(AbstractBlockFlow[ClassState]):
     """The flow (25) of (H₁, H₂, W, b), an exact rewriting of (19):
 
     Ḣ₁ = −WᵀR₁(μ_class I + κ_n m 11ᵀ)/Z,  Ḣ₂ = −μ_single WᵀWH₂/Z,
     Ẇ = −m(R₁H₁ᵀ + WH₂H₂ᵀ)/Z,  ḃ = −mR₁1/Z, with R₁ = WH₁ + b1ᵀ − T.
 
+    Only the scatter S = H₂H₂ᵀ matters to the rest, and H₂ is only ever multiplied from the left. So ``within`` may be
+    any factor of S: see :meth:`starting_at`, after which the cost does not depend on N.
+
     Args:
         kernel: Θʰ, (κ_d, κ_c, κ_n).
         targets: T, column c the target of class c; the identity for one-hot labels, as in the paper.
         loss_scale: Z (the paper's text has Z = 1).
+        frame: the coordinates of the state; None for H₂ in the basis of :func:`ntkflow.flows.within_basis`.
 
     Raises:
         ValueError: targets for another number of classes than the kernel's.
@@ -32,6 +37,7 @@ class ClassFlow(AbstractSquaredErrorFlow[ClassState]):
     kernel: BlockKernel
     targets: Float[Array, "outputs classes"]
     loss_scale: Float[Array, ""]
+    frame: Frame | None
 
     def __init__(
         self,
@@ -39,10 +45,38 @@ class ClassFlow(AbstractSquaredErrorFlow[ClassState]):
         *,
         loss_scale: float | Float[Array, ""],
         targets: Float[Array, "outputs classes"] | None = None,
+        frame: Frame | None = None,
     ) -> None:
         self.kernel = kernel
         self.targets = targets_for(kernel, targets)
         self.loss_scale = jnp.asarray(loss_scale, dtype=float)
+        self.frame = frame
+
+    @staticmethod
+    def starting_at(
+        state: SampleState,
+        kernel: BlockKernel,
+        *,
+        loss_scale: float | Float[Array, ""],
+        targets: Float[Array, "outputs classes"] | None = None,
+        samples: bool = True,
+        all_directions: bool = False,
+    ) -> tuple[ClassFlow, ClassState]:
+        """The flow through a state in the fewest coordinates that hold it exactly, and the state in them.
+
+        Args:
+            state: H, W, b.
+            kernel: Θʰ.
+            loss_scale: Z.
+            targets: T.
+            samples: whether single samples can be had back at every time.
+            all_directions: as in :func:`ntkflow.flows.compress`: needed under ``jit`` and ``vmap``.
+
+        Raises:
+            ValueError: the samples cannot be sorted into classes of one size.
+        """
+        frame, inside = compress(state, kernel.classes, samples=samples, all_directions=all_directions)
+        return ClassFlow(kernel, loss_scale=loss_scale, targets=targets, frame=frame), inside
 
     def vector_field(self, t: Float[Array, ""], state: ClassState, args: Any) -> ClassState:
         """The right-hand side of (25) over Z."""
@@ -62,23 +96,18 @@ class ClassFlow(AbstractSquaredErrorFlow[ClassState]):
         """R₁, the class means of the residual."""
         return state.weight @ state.class_means + state.bias[:, None] - self.targets
 
-    def residual(self, state: ClassState) -> Float[Array, "outputs samples"]:
-        """R of every sample, in the basis of :func:`ntkflow.flows.within_basis`."""
-        return sample_residual(state.to_sample(), self.targets)
-
     def residual_norms(self, state: ClassState) -> Float[Array, "3"]:
         """Norms of the three parts of R, without going back to single samples: the within-class part is √m WH₂."""
-        m, classes = self.kernel.per_class, self.kernel.classes
-        residual = self.class_residual(state)
-        mean = jnp.mean(residual, axis=1, keepdims=True)
-        return jnp.stack(
-            [
-                jnp.sqrt(m * classes * jnp.sum(mean**2)),
-                jnp.sqrt(m * jnp.sum((residual - mean) ** 2)),
-                jnp.sqrt(m * jnp.sum((state.weight @ state.within) ** 2)),
-            ]
-        )
+        return self.norms_of(self.class_residual(state), jnp.sum((state.weight @ state.within) ** 2))
 
     def invariants(self, state: ClassState) -> dict[str, Float[Array, "..."]]:
         """E of (26), n×n."""
         return {"E": InvariantSides.of(state, self.kernel).invariant}
+
+    def class_state(self, state: ClassState) -> ClassState:
+        """The state in feature space."""
+        return state if self.frame is None else self.frame.class_state(state)
+
+    def sample_state(self, state: ClassState) -> SampleState:
+        """H, W, b with every sample. Raises ``ValueError`` if they were given up."""
+        return state.to_sample() if self.frame is None else self.frame.sample_state(state)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ntkflow.flows.abstract import AbstractSquaredErrorFlow
+from ntkflow.flows.spectral_factors import descent_factors, flow_factors
 from ntkflow.kernels import BlockKernel, split_eigenspaces, step_limit
 
 
@@ -26,6 +27,11 @@ class ResidualFlow(AbstractSquaredErrorFlow[Array]):
         self.kernel = kernel
         self.loss_scale = jnp.asarray(loss_scale, dtype=float)
 
+    @property
+    def rates(self) -> Float[Array, "3"]:
+        """λ/Z of the three parts."""
+        return self.kernel.eigenvalues / self.loss_scale
+
     def vector_field(
         self, t: Float[Array, ""], state: Float[Array, "outputs samples"], args: Any
     ) -> Float[Array, "outputs samples"]:
@@ -34,13 +40,17 @@ class ResidualFlow(AbstractSquaredErrorFlow[Array]):
 
     def factors_at(self, time: float | Float[Array, ""]) -> Float[Array, "3"]:
         """exp(−λt/Z): what the flow multiplies each of the three parts by until ``time``."""
-        return jnp.exp(-time * self.kernel.eigenvalues / self.loss_scale)
+        return flow_factors(self.rates, time)
 
     def factors_after_steps(
-        self, step_size: float | Float[Array, ""], steps: int | Float[Array, ""]
+        self, step_size: float | Float[Array, ""], steps: int | Float[Array, ""], momentum: float = 0.0
     ) -> Float[Array, "3"]:
-        """(1 − ηλ/Z)^k: what k steps of gradient descent multiply each of the three parts by, (13)–(15) iterated."""
-        return (1 - step_size * self.kernel.eigenvalues / self.loss_scale) ** steps
+        """What k steps of gradient descent multiply each of the three parts by.
+
+        (1 − ηλ/Z)^k, (13)–(15) iterated; with the momentum β of v ← βv − η∇L, θ ← θ + v, from v = 0, the factor of
+        :func:`ntkflow.flows.descent_factors`. Raises ``ValueError`` for a β outside [0, 1).
+        """
+        return descent_factors(step_size * self.rates, steps, momentum)
 
     def at(
         self, initial: Float[Array, "outputs samples"], time: float | Float[Array, ""]
@@ -53,13 +63,14 @@ class ResidualFlow(AbstractSquaredErrorFlow[Array]):
         initial: Float[Array, "outputs samples"],
         step_size: float | Float[Array, ""],
         steps: int | Float[Array, ""],
+        momentum: float = 0.0,
     ) -> Float[Array, "outputs samples"]:
-        """R(0) (I − ηK/Z)^k after k steps of gradient descent, exact."""
-        return self.kernel.function(lambda _: self.factors_after_steps(step_size, steps)).apply(initial)
+        """R(0) p_k(ηK/Z) after k steps of gradient descent, exact; (I − ηK/Z)^k without momentum."""
+        return self.kernel.function(lambda _: self.factors_after_steps(step_size, steps, momentum)).apply(initial)
 
-    def step_limit(self) -> float:
-        """2Z/λ_global: beyond this step gradient descent diverges."""
-        return step_limit(self.kernel, float(self.loss_scale))
+    def step_limit(self, momentum: float = 0.0) -> float:
+        """2(1 + β)Z/λ_max, λ_max = λ_global for an ordered kernel: beyond this step gradient descent diverges."""
+        return (1 + momentum) * step_limit(self.kernel, float(self.loss_scale))
 
     def residual(self, state: Float[Array, "outputs samples"]) -> Float[Array, "outputs samples"]:
         """The state itself."""

@@ -7,13 +7,13 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ntkflow.flows.abstract import AbstractSquaredErrorFlow
+from ntkflow.flows.abstract import AbstractBlockFlow
 from ntkflow.flows.invariant import InvariantSides
-from ntkflow.flows.states import SampleState
+from ntkflow.flows.states import ClassState, SampleState
 from ntkflow.kernels import BlockKernel, split_eigenspaces
 
 
-class SampleFlow(AbstractSquaredErrorFlow[SampleState]):
+class SampleFlow(AbstractBlockFlow[SampleState]):
     """Ḣ = −WᵀRK/Z,  Ẇ = −RHᵀ/Z,  ḃ = −R1/Z, with R = WH + b1ᵀ − Y (paper 3, (19), there with Z = 1).
 
     K is the block kernel of Assumption 3.2, the same for every feature and zero between two features; (19) writes out
@@ -52,10 +52,6 @@ class SampleFlow(AbstractSquaredErrorFlow[SampleState]):
             bias=-jnp.sum(residual, axis=1),
         )
 
-    def residual(self, state: SampleState) -> Float[Array, "outputs samples"]:
-        """R = WH + b1ᵀ − Y."""
-        return sample_residual(state, self.targets)
-
     def residual_norms(self, state: SampleState) -> Float[Array, "3"]:
         """Norms of the three parts of R."""
         return split_eigenspaces(self.residual(state), self.kernel.classes).norms()
@@ -63,6 +59,14 @@ class SampleFlow(AbstractSquaredErrorFlow[SampleState]):
     def invariants(self, state: SampleState) -> dict[str, Float[Array, "..."]]:
         """E of (26), n×n."""
         return {"E": InvariantSides.of(state, self.kernel).invariant}
+
+    def class_state(self, state: SampleState) -> ClassState:
+        """H₁, H₂, W, b by (23)."""
+        return ClassState.from_sample(state, self.kernel.classes)
+
+    def sample_state(self, state: SampleState) -> SampleState:
+        """The state itself."""
+        return state
 
 
 def sample_residual(state: SampleState, targets: Float[Array, "outputs classes"]) -> Float[Array, "outputs samples"]:

@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, Literal, cast
+from collections.abc import Callable
+from typing import Any, Generic
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ntkflow.errors import SolverError
 from ntkflow.flows.abstract import AbstractFlow, State
-from ntkflow.flows.solvers import RKC2
-
-Method = Literal["tsit5", "dopri8", "rkc2", "kvaerno5"]
-
-_SOLVERS: dict[Method, type[diffrax.AbstractAdaptiveSolver]] = {
-    "tsit5": diffrax.Tsit5,
-    "dopri8": diffrax.Dopri8,
-    "rkc2": RKC2,
-    "kvaerno5": diffrax.Kvaerno5,
-}
-
-
-class Integration(eqx.Module):
-    """How to integrate: a method, the tolerances of a step, and when to give up."""
-
-    method: Method = eqx.field(static=True, default="tsit5")
-    rtol: float = eqx.field(static=True, default=1e-10)
-    atol: float = eqx.field(static=True, default=1e-12)
-    max_steps: int = eqx.field(static=True, default=1_000_000)
+from ntkflow.flows.choice import settle
+from ntkflow.flows.method import Integration
+from ntkflow.flows.representation import Representation, choose_representation, represent
+from ntkflow.flows.sample import SampleFlow
 
 
 class Trajectory(eqx.Module, Generic[State]):
-    """A solved flow: the states at the saved times, and what follows from them."""
+    """A solved flow: the states at the saved times, and what follows from them.
+
+    ``integration`` has the method that was used; ``choices`` says why, where the choice was left to :func:`solve`.
+    """
 
     flow: AbstractFlow[State]
     times: Float[Array, " times"]
@@ -43,6 +32,7 @@ class Trajectory(eqx.Module, Generic[State]):
     steps: Int[Array, ""]
     rejected_steps: Int[Array, ""]
     integration: Integration
+    choices: tuple[str, ...] = eqx.field(static=True, default=())
 
     @property
     def residual_norms(self) -> Float[Array, "times 3"]:
@@ -74,17 +64,20 @@ class Trajectory(eqx.Module, Generic[State]):
             f"{self.times.size} times in [{float(self.times[0]):g}, {float(self.times[-1]):g}]\n"
             f"  {self.integration.method}, rtol {self.integration.rtol:g}, atol {self.integration.atol:g}: "
             f"{int(self.steps)} steps, {int(self.rejected_steps)} of them rejected"
+            + "".join(f"\n  {choice}" for choice in self.choices)
         )
 
 
 def solve(
-    flow: AbstractFlow[State],
-    initial: State,
+    flow: AbstractFlow[Any],
+    initial: Any,
     times: Float[Array, " times"],
     integration: Integration | None = None,
     *,
+    representation: Representation | Literal["auto"] | None = None,
+    samples: bool = True,
     name: str = "the flow",
-) -> Trajectory[State]:
+) -> Trajectory[Any]:
     """Integrate a flow in float64 and save it at the given times.
 
     Args:
@@ -92,23 +85,23 @@ def solve(
         initial: the state at ``times[0]``.
         times: increasing, at least two; gradient-flow time of the flow's own loss scale Z.
         integration: method and tolerances.
+        representation: for a :class:`SampleFlow`, the coordinates to integrate it in, see
+            :func:`ntkflow.flows.represent`; ``auto`` for the cheapest. None integrates the flow as it is.
+        samples: whether a representation has to keep single samples.
         name: what messages call this flow.
 
+    Returns:
+        The trajectory, in the representation's coordinates. Its ``flow`` has ``class_state`` and ``sample_state`` to go
+        back, its ``choices`` says what was chosen and why.
+
     Raises:
-        ValueError: times that do not increase, or numbers that are not float64.
+        ValueError: times that do not increase, numbers that are not float64, a representation of another flow than
+            :class:`SampleFlow`, or the invariant's for a kernel that has none.
         SolverError: a state or equations that are not finite, or the solver gave up; says when and what to change.
     """
     integration = Integration() if integration is None else integration
-    increasing = times.ndim == 1 and times.size >= 2 and bool(jnp.all(jnp.diff(times) > 0))
-    if not (increasing and bool(jnp.all(jnp.isfinite(times)))):
-        raise ValueError(f"{name}: times must be at least two increasing numbers, all finite, not {times}")
-    for what, tree in (("times are", times), ("state is", initial)):
-        for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array)):
-            if leaf.dtype != jnp.float64:
-                raise ValueError(
-                    f"{name}: flows are integrated in float64, but the {what} {leaf.dtype}; "
-                    'call jax.config.update("jax_enable_x64", True) before making arrays'
-                )
+    times = checked_times(times, name)
+    _refuse_single_precision("state is", initial, name)
     # A number that is not finite would use up all steps before the solver gave up, with a message about steps.
     if not _all_finite(initial):
         raise SolverError(
@@ -120,24 +113,40 @@ def solve(
             f"{name} has equations ({type(flow).__name__}) with numbers that are not finite",
             remedy="Look at its kernel, its targets and its loss scale.",
         )
+    reasons: tuple[str, ...] = ()
+    if representation is not None:
+        if not isinstance(flow, SampleFlow):
+            raise ValueError(f"{name}: representation is a choice for a SampleFlow, not for a {type(flow).__name__}")
+        if representation == "auto":
+            representation, why = choose_representation(initial, flow.kernel, samples=samples)
+            reasons = (why,)
+        flow, initial = represent(
+            representation, initial, flow.kernel, loss_scale=flow.loss_scale, targets=flow.targets, samples=samples
+        )
+    integration, choices = settle(integration, flow, initial, times)
     solution = integrate(flow, initial, times, integration)
-    if solution.result != diffrax.RESULTS.successful:
+    if not succeeded(solution):
         raise _gave_up(name, solution, times, integration)
     return Trajectory(
         flow=flow,
         times=times,
-        states=cast(State, solution.ys),
+        states=solution.ys,
         steps=solution.stats["num_steps"],
         rejected_steps=solution.stats["num_rejected_steps"],
         integration=integration,
+        choices=reasons + choices,
     )
 
 
 @eqx.filter_jit
 def integrate(
-    flow: AbstractFlow[State], initial: State, times: Float[Array, " times"], integration: Integration
+    flow: AbstractFlow[State],
+    initial: State,
+    times: Float[Array, " times"],
+    integration: Integration,
+    observe: Callable[[State], Any] | None = None,
 ) -> diffrax.Solution:
-    """The compiled part of :func:`solve`, which never raises by itself.
+    """The compiled part of :func:`solve`, which never raises by itself; saves ``observe`` of a state if that is given.
 
     Diffrax's own run-time checks are host callbacks, which keep the program out of JAX's compilation cache and double
     the time to compile it. :func:`solve` has checked the same before; the command line switches them off
@@ -146,16 +155,49 @@ def integrate(
     return diffrax.diffeqsolve(
         # Diffrax's own type for time is wider than the arrays it passes.
         diffrax.ODETerm(flow.vector_field),  # pyright: ignore[reportArgumentType]
-        _SOLVERS[integration.method](),
+        integration.solver(),
         t0=times[0],
         t1=times[-1],
         dt0=None,
         y0=initial,
-        saveat=diffrax.SaveAt(ts=times),
-        stepsize_controller=diffrax.PIDController(rtol=integration.rtol, atol=integration.atol),
+        saveat=diffrax.SaveAt(ts=times)
+        if observe is None
+        else diffrax.SaveAt(ts=times, fn=lambda t, y, args: observe(y)),
+        stepsize_controller=_controller(flow, integration),
         max_steps=integration.max_steps,
         throw=False,
     )
+
+
+def _controller(flow: AbstractFlow[Any], integration: Integration) -> diffrax.AbstractAdaptiveStepSizeController:
+    """By the tolerances. No step goes across a time at which the equations have a kink or a jump: a flow that has such
+    times names them as ``jump_times``."""
+    controller = diffrax.PIDController(rtol=integration.rtol, atol=integration.atol)
+    jumps = getattr(flow, "jump_times", None)
+    return controller if jumps is None else diffrax.ClipStepSizeController(controller, jump_ts=jumps)
+
+
+def checked_times(times: Float[Array, " times"], name: str) -> Float[Array, " times"]:
+    """The times, if they can be integrated over; ``ValueError`` otherwise, with ``name`` for what is integrated."""
+    increasing = times.ndim == 1 and times.size >= 2 and bool(jnp.all(jnp.diff(times) > 0))
+    if not (increasing and bool(jnp.all(jnp.isfinite(times)))):
+        raise ValueError(f"{name}: times must be at least two increasing numbers, all finite, not {times}")
+    _refuse_single_precision("times are", times, name)
+    return times
+
+
+def succeeded(solution: diffrax.Solution) -> Bool[Array, ""]:
+    """Whether the solver came to the end."""
+    return solution.result == diffrax.RESULTS.successful
+
+
+def _refuse_single_precision(what: str, tree: Any, name: str) -> None:
+    for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array)):
+        if leaf.dtype != jnp.float64:
+            raise ValueError(
+                f"{name}: flows are integrated in float64, but the {what} {leaf.dtype}; "
+                'call jax.config.update("jax_enable_x64", True) before making arrays'
+            )
 
 
 def _all_finite(tree: Any) -> bool:

@@ -2,8 +2,11 @@
 
 from ntkflow.report.comparison_figures import comparison_drawings
 from ntkflow.report.drawing import Drawing, RenderedFigure, render, write_figures
+from ntkflow.report.end_of_training_figures import end_of_training_drawings
 from ntkflow.report.flow_figures import flow_drawings
 from ntkflow.report.html import render_report
+from ntkflow.report.regression_figures import regression_drawings
+from ntkflow.report.relaxation_figures import relaxation_drawings
 from ntkflow.report.residuals_figures import residuals_drawings
 from ntkflow.report.style import Theme, colour, line, part_colour, themed
 from ntkflow.report.terminal import print_summary
@@ -14,10 +17,13 @@ __all__ = [
     "Theme",
     "colour",
     "comparison_drawings",
+    "end_of_training_drawings",
     "flow_drawings",
     "line",
     "part_colour",
     "print_summary",
+    "regression_drawings",
+    "relaxation_drawings",
     "render",
     "render_report",
     "residuals_drawings",

@@ -11,10 +11,20 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter
 
 from ntkflow.scenario.comparison_kind import ComparisonScenario
+from ntkflow.scenario.end_of_training_kind import EndOfTrainingScenario
 from ntkflow.scenario.flow_kind import FlowScenario
+from ntkflow.scenario.regression_kind import RegressionScenario
+from ntkflow.scenario.relaxation_kind import RelaxationScenario
 from ntkflow.scenario.residuals_kind import ResidualsScenario
 
-Scenario = FlowScenario | ResidualsScenario | ComparisonScenario
+Scenario = (
+    FlowScenario
+    | ResidualsScenario
+    | RegressionScenario
+    | EndOfTrainingScenario
+    | RelaxationScenario
+    | ComparisonScenario
+)
 
 SCENARIO: TypeAdapter[Scenario] = TypeAdapter(Annotated[Scenario, Field(discriminator="kind")])
 """Validates a mapping into one of the scenario kinds."""

@@ -25,6 +25,14 @@ REDUCED = {
         f"time.end={END}",
         "time.points=25",
     ),
+    "regression": (
+        "data={source: digits, classes: 3, samples_per_class: 4, labels: zero_centred}",
+        "test_samples_per_class=5",
+        "kernel={kind: empirical, network: {kind: mlp, width: 8, hidden_layers: 1, features: 6, activation: tanh}}",
+        "time={end: 300.0, points: 20}",
+        "descent={step_size: 0.02, steps: 500, momentum: 0.5}",
+    ),
+    "hyperbola": ("time.points=25",),
     "residual_eigenspaces": (
         "problem={classes: 4, samples_per_class: 5}",
         "steps=60",

@@ -22,11 +22,15 @@ NAMES = sorted(path.stem for path in SCENARIOS.glob("*.yaml"))
 GROUPS = {
     "digits": {"/theory", "/training", "/comparison", "/scenario"},
     "block_flow": {"/theory", "/scenario"},
+    "regression": {"/theory", "/descent", "/scenario"},
+    "hyperbola": {"/theory", "/scenario"},
     "residual_eigenspaces": {"/theory", "/scenario"},
 }
 STAGES = {
     "digits": ["training", "measuring kernels", "forecasting", "writing"],
     "block_flow": ["integrating", "writing"],
+    "regression": ["kernel", "closed forms", "writing"],
+    "hyperbola": ["integrating", "writing"],
     "residual_eigenspaces": ["closed forms", "writing"],
 }
 

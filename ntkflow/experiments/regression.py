@@ -1,0 +1,146 @@
+"""The `regression` kind: data → kernel → eigendecomposition → outputs at every time, every step and in the limit."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ntkflow import scenario as schema
+from ntkflow.data import Dataset
+from ntkflow.experiments.outcome import Outcome
+from ntkflow.experiments.regression_run import Fit, RegressionRun, observe
+from ntkflow.experiments.regression_summary import regression_summary
+from ntkflow.experiments.regression_tree import regression_tree
+from ntkflow.experiments.settings import named_key, time_grid
+from ntkflow.experiments.sources import choose_test_samples, initial_network, load_dataset
+from ntkflow.flows import (
+    DenseModes,
+    KernelRegressionFlow,
+    RegressionOutputs,
+    descent_factors,
+    descent_time,
+    describe_loss_scale,
+    loss_scale_value,
+)
+from ntkflow.kernels import linear_kernel, rbf_kernel, tangent_matrix
+from ntkflow.networks import MLP
+from ntkflow.progress import Progress
+from ntkflow.report import regression_drawings
+
+_POINTS = 60
+"""About how many steps of descent are stored, logarithmically spaced; the closed form needs no others."""
+_LARGEST_GROWTH = 1e60
+"""Descent that diverges is shown until a mode has grown so much; the fourth powers are numbers still."""
+
+
+def run_regression(scenario: schema.RegressionScenario, *, folder: Path, text: str, progress: Progress) -> Outcome:
+    """Evaluate kernel regression on real data in closed form.
+
+    Args:
+        scenario: what to run.
+        folder: where relative paths start.
+        text: the resolved scenario, kept with the results.
+        progress: told from stage to stage.
+
+    Raises:
+        DataError: data that cannot be used.
+    """
+    started = time.perf_counter()
+    progress("kernel", 0, 1)
+    whole = load_dataset(scenario.data, seed=scenario.seed, folder=folder)
+    chosen = jnp.asarray(choose_test_samples(whole, per_class=scenario.test_samples_per_class, seed=scenario.seed))
+    dataset = dataclasses.replace(whole, test_inputs=whole.test_inputs[chosen], test_labels=whole.test_labels[chosen])
+    loss_scale = loss_scale_value(scenario.loss_scale, samples=dataset.inputs.shape[0], outputs=dataset.classes)
+    network = None
+    if isinstance(scenario.kernel, schema.EmpiricalKernel):
+        network = initial_network(scenario.kernel.network, dataset, named_key(scenario.seed, "network"))
+    modes, distance = _kernel(scenario.kernel, dataset, network)
+    flow = KernelRegressionFlow(
+        modes,
+        targets=dataset.target_matrix,
+        loss_scale=loss_scale,
+        initial=_initial(scenario, dataset, network),
+        ridge=scenario.ridge,
+        classes=dataset.classes,
+    )
+    progress("kernel", 1, 1)
+    measured = time.perf_counter()
+
+    progress("closed forms", 0, 1)
+    times = time_grid(scenario.time)
+    run = RegressionRun(
+        scenario=scenario,
+        dataset=dataset,
+        flow=flow,
+        z=describe_loss_scale(scenario.loss_scale, loss_scale),
+        times=np.asarray(times),
+        at_times=observe(flow, dataset, flow.at(times)),
+        limit=observe(flow, dataset, jax.tree.map(lambda leaf: leaf[None], flow.limit())),
+        descent=None if scenario.descent is None else _descent(scenario.descent, flow, dataset),
+        distance_from_shared=distance,
+    )
+    tree = regression_tree(run, text)
+    progress("closed forms", 1, 1)
+    return Outcome(
+        tree=tree,
+        summary=regression_summary(run),
+        drawings=regression_drawings(tree),
+        timings={"kernel": measured - started, "closed forms": time.perf_counter() - measured},
+    )
+
+
+def _kernel(kernel: schema.RegressionKernel, dataset: Dataset, network: MLP | None) -> tuple[DenseModes, float | None]:
+    """The kernel's modes; for an empirical one also ‖Θ − I ⊗ K‖_F/‖Θ‖_F, K the mean over outputs of Θ_kk."""
+    train, test = dataset.inputs, dataset.test_inputs
+    match kernel:
+        case schema.RBFKernel():
+            scale = kernel.length_scale
+            matrices = rbf_kernel(train, train, length_scale=scale), rbf_kernel(test, train, length_scale=scale)
+            return DenseModes.of(*matrices), None
+        case schema.LinearKernel():
+            matrices = linear_kernel(train, train, bias=kernel.bias), linear_kernel(test, train, bias=kernel.bias)
+            return DenseModes.of(*matrices), None
+        case schema.EmpiricalKernel():
+            assert network is not None
+            matrix, rows = tangent_matrix(network, train, train), tangent_matrix(network, test, train)
+            shared, shared_rows = _mean_over_outputs(matrix), _mean_over_outputs(rows)
+            apart = matrix - jnp.eye(dataset.classes)[:, None, :, None] * shared[None, :, None, :]
+            distance = float(jnp.linalg.norm(apart.ravel()) / jnp.linalg.norm(matrix.ravel()))
+            coupled = kernel.outputs == "coupled"
+            return DenseModes.of(*((matrix, rows) if coupled else (shared, shared_rows))), distance
+
+
+def _mean_over_outputs(kernel: Float[Array, "outputs rows outputs columns"]) -> Float[Array, "rows columns"]:
+    return jnp.einsum("kikj->ij", kernel) / kernel.shape[0]
+
+
+def _initial(scenario: schema.RegressionScenario, dataset: Dataset, network: MLP | None) -> RegressionOutputs | None:
+    if scenario.initial == "zero":
+        return None
+    assert network is not None
+    return RegressionOutputs(network.logit_matrix(dataset.inputs), network.logit_matrix(dataset.test_inputs))
+
+
+def _descent(descent: schema.RegressionDescent, flow: KernelRegressionFlow, dataset: Dataset) -> Fit:
+    wanted = np.unique(np.rint(np.append(0, np.geomspace(1, descent.steps, _POINTS))).astype(int))
+    counts = jnp.asarray(wanted, dtype=float)
+    growth, times = _growth_and_times(descent.step_size * flow.rates, counts, descent.step_size, descent.momentum)
+    kept = np.flatnonzero(np.asarray(growth) <= _LARGEST_GROWTH)
+    outputs = flow.after_steps(descent.step_size, counts[kept], descent.momentum)
+    return Fit(wanted[kept], np.asarray(times)[kept], observe(flow, dataset, outputs))
+
+
+@eqx.filter_jit
+def _growth_and_times(
+    x: Float[Array, " modes"], counts: Float[Array, " steps"], step_size: float, momentum: float
+) -> tuple[Float[Array, " steps"], Float[Array, " steps"]]:
+    """The largest |p_k| of any mode, and the gradient-flow time that k steps amount to."""
+    growth = jax.vmap(lambda k: jnp.max(jnp.abs(descent_factors(x, k, momentum))))(counts)
+    return growth, jax.vmap(lambda k: descent_time(step_size, k, momentum))(counts)

@@ -1,0 +1,114 @@
+"""What a kernel regression found: errors and accuracies of its outputs at times, after steps and in the limit."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ntkflow import scenario as schema
+from ntkflow.data import Dataset
+from ntkflow.flows import KernelRegressionFlow, RegressionOutputs
+
+
+@dataclasses.dataclass(frozen=True)
+class Observed:
+    """Errors of outputs at several moments; an axis of two is training, test.
+
+    Attributes:
+        squared_error: mean over samples and outputs of (f − y)², (moments, 2).
+        squared_error_se: its standard error over the samples of the set, (moments, 2).
+        accuracy: share of samples whose largest output is that of their class, (moments, 2).
+        loss: the loss of the flow, penalty included, (moments,).
+        norms: of the three parts of the training residual, (moments, 3).
+    """
+
+    squared_error: np.ndarray
+    squared_error_se: np.ndarray
+    accuracy: np.ndarray
+    loss: np.ndarray
+    norms: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """Descent: step counts, the gradient-flow time each amounts to, and the errors there."""
+
+    steps: np.ndarray
+    times: np.ndarray
+    observed: Observed
+
+
+@dataclasses.dataclass(frozen=True)
+class RegressionRun:
+    """Everything a regression found.
+
+    Attributes:
+        scenario: what was asked for.
+        dataset: the samples; only those tested on as test samples.
+        flow: the regression.
+        z: "Z = N = 80".
+        times: of the flow.
+        at_times: errors there.
+        limit: errors as t → ∞, one moment.
+        descent: errors after steps, if asked for.
+        distance_from_shared: ‖Θ − I ⊗ K‖_F/‖Θ‖_F of an empirical kernel, K the mean over outputs of Θ_kk.
+    """
+
+    scenario: schema.RegressionScenario
+    dataset: Dataset
+    flow: KernelRegressionFlow
+    z: str
+    times: np.ndarray
+    at_times: Observed
+    limit: Observed
+    descent: Fit | None
+    distance_from_shared: float | None
+
+    @property
+    def eigenvalues(self) -> np.ndarray:
+        """λ, the largest first."""
+        return np.sort(np.asarray(self.flow.kernel.eigenvalues))[::-1]
+
+    @property
+    def energies(self) -> np.ndarray:
+        """Shares of ‖Y − f₀(X)‖² in each mode, in the order of ``eigenvalues``; they add up to 1."""
+        order = np.argsort(np.asarray(self.flow.kernel.eigenvalues))[::-1]
+        shares = np.asarray(self.flow.kernel.energies(self.flow.targets - self.flow.initial.train))[order]
+        return shares / shares.sum()
+
+    @property
+    def effective_rank(self) -> float:
+        """exp(−Σ p log p) with p = λ/Σλ (Roy and Vetterli, 2007); 0 for a kernel that is 0."""
+        there = self.eigenvalues[self.eigenvalues > 0]
+        shares = there / there.sum()
+        return float(np.exp(-np.sum(shares * np.log(shares)))) if there.size else 0.0
+
+
+def observe(flow: KernelRegressionFlow, data: Dataset, outputs: RegressionOutputs) -> Observed:
+    """Errors of outputs whose leading axis is moments, on the device and brought to the host once."""
+    test_targets = data.targets[:, data.test_labels]
+    found = _observed(flow, outputs, (flow.targets, test_targets), (data.labels, data.test_labels))
+    return Observed(*(np.asarray(item) for item in found))
+
+
+@eqx.filter_jit
+def _observed(
+    flow: KernelRegressionFlow,
+    outputs: RegressionOutputs,
+    targets: tuple[Float[Array, "outputs _"], Float[Array, "outputs _"]],
+    labels: tuple[Array, Array],
+) -> tuple[Array, ...]:
+    columns = []
+    for values, wanted, classes in zip((outputs.train, outputs.test), targets, labels, strict=True):
+        of_sample = jnp.mean((values - wanted) ** 2, axis=1)
+        deviation = jnp.std(of_sample, axis=1, ddof=1) / math.sqrt(classes.size)
+        right = jnp.mean(jnp.argmax(values, axis=1) == classes, axis=1, dtype=values.dtype)
+        columns.append((jnp.mean(of_sample, axis=1), deviation, right))
+    pairs = [jnp.stack(pair, axis=1) for pair in zip(*columns, strict=True)]
+    return *pairs, jax.vmap(flow.loss)(outputs), jax.vmap(flow.residual_norms)(outputs)

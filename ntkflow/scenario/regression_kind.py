@@ -1,0 +1,81 @@
+"""The `regression` kind: kernel regression on real data, training and test outputs in closed form."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ntkflow.scenario.common import MAX_COUNT, LossScale, Model, PositiveFloat, PositiveInt, Seed, TimeGrid
+from ntkflow.scenario.comparison_kind import MLP
+from ntkflow.scenario.data_sources import Data
+
+
+class EmpiricalKernel(Model):
+    """The tangent kernel of a network at its initial parameters, measured on the samples."""
+
+    kind: Literal["empirical"] = Field(description="The kind of kernel.")
+    network: MLP = Field(description="Which network.")
+    outputs: Literal["coupled", "shared"] = Field(
+        default="coupled",
+        description="coupled: Θ_ks of every pair of outputs, exact for the linearised network. shared: the mean over "
+        "outputs of Θ_kk for each output and 0 between two, the form it takes at infinite width.",
+    )
+
+
+class RBFKernel(Model):
+    """The Gaussian kernel exp(−‖x − x'‖²/(2ℓ²)) of every output."""
+
+    kind: Literal["rbf"] = Field(description="The kind of kernel.")
+    length_scale: PositiveFloat = Field(description="ℓ, in the units of the inputs.")
+
+
+class LinearKernel(Model):
+    """The kernel ⟨x, x'⟩ + bias² of every output: linear regression."""
+
+    kind: Literal["linear"] = Field(description="The kind of kernel.")
+    bias: Annotated[float, Field(ge=0)] = Field(default=1.0, description="Weight of the offset; 0 for none.")
+
+
+RegressionKernel = Annotated[EmpiricalKernel | RBFKernel | LinearKernel, Field(discriminator="kind")]
+
+
+class RegressionDescent(Model):
+    """Gradient descent on the model linear in its parameters, beside the flow."""
+
+    step_size: PositiveFloat = Field(description="η, of the loss.")
+    steps: PositiveInt = Field(description="Steps to take.")
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="β of the heavy ball v ← βv − η∇L, θ ← θ + v; its time is about ηk/(1 − β)."
+    )
+
+
+class RegressionScenario(Model):
+    """Kernel regression on real data: training and test outputs at every time from one eigendecomposition."""
+
+    kind: Literal["regression"] = Field(description="Which kind of scenario it is.")
+    name: str = Field(description="Title of the result.")
+    description: str = Field(default="", description="What the scenario shows, for the report.")
+    seed: Seed = Field(default=0, description="Seed of everything random: which samples, which initial weights.")
+    loss_scale: LossScale = Field(
+        description="Z in the loss ‖R‖²/(2Z): one, samples (N), samples_times_outputs (NC), or a number."
+    )
+    data: Data = Field(description="Which samples.")
+    test_samples_per_class: int = Field(
+        ge=1, le=MAX_COUNT, description="Test samples of each class, drawn from those that are not trained on."
+    )
+    kernel: RegressionKernel = Field(description="Which kernel.")
+    initial: Literal["zero", "network"] = Field(
+        default="zero", description="f₀, where the outputs start: 0, or the empirical kernel's own network."
+    )
+    ridge: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="ρ of the penalty ρ‖f − f₀‖²/(2Z) in the kernel's norm."
+    )
+    time: TimeGrid = Field(description="When outputs are evaluated.")
+    descent: RegressionDescent | None = Field(default=None, description="Gradient descent beside the flow, if wanted.")
+
+    @model_validator(mode="after")
+    def _initial_of_a_network(self) -> RegressionScenario:
+        if self.initial == "network" and not isinstance(self.kernel, EmpiricalKernel):
+            raise ValueError(f"initial: network needs the empirical kernel, but the {self.kernel.kind} kernel has none")
+        return self
