@@ -885,3 +885,24 @@ def test_thesis_eq2_61_rate():
 
     assert close(f, formula(t / N))
     assert far(f, formula(t), 0.1)
+
+
+def test_appd_one_quadratic_invariant_always_exists():
+    """No E of the form below (77) is conserved for general matrices, yet a number is, for any positive definite kernel:
+    |W|² − ⟨H, (Θʰ)⁻¹H⟩, here at a random state with Θʰ as a dense matrix; with c₁ and c₂ nothing of the kind is."""
+    p = Block()
+    Ad, Ac, An = general_blocks(p)
+    gram = np.kron(Ad, np.eye(p.N)) + np.kron(Ac, p.Y.T @ p.Y) + np.kron(An, np.ones((p.N, p.N)))
+    H, W, b = p.random_state(10)
+    R = W @ H + b - p.Y
+    dW, dH = -R @ H.T, -(gram @ (W.T @ R).ravel())
+    weights, features = 2 * np.sum(W * dW), 2 * H.ravel() @ np.linalg.solve(gram, dH)
+    assert close(weights, features)
+    assert abs(weights) > 0.1
+    H1, H2 = p.split(H)
+    dH1, dH2 = p.split(dH.reshape(p.n, p.N))
+    halves = [W.T @ dW, H1 @ dH1.T, H2 @ dH2.T]
+    terms = np.stack([(half + half.T).ravel() for half in halves], axis=1)
+    # Not even with the best c₁ and c₂.
+    best = np.linalg.lstsq(terms[:, 1:], terms[:, 0], rcond=None)[0]
+    assert norm(terms[:, 0] - terms[:, 1:] @ best) > 0.1 * norm(terms[:, 0])

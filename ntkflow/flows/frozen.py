@@ -17,7 +17,8 @@ class FrozenKernelFlow(AbstractSquaredErrorFlow[SampleState]):
     """Ḣ = −Θʰ[WᵀR]/Z,  Ẇ = −RHᵀ/Z,  ḃ = −R1/Z, with Θʰ over all pairs of features and samples, constant in time.
 
     Follows from paper 3, (35), without Assumption 3.2: the only approximation is that Θʰ does not change. The kernel is
-    applied through the network it was measured on and never formed. No invariant is known.
+    applied through the network it was measured on and never formed. One number is conserved where Θʰ is positive
+    definite, ‖W‖² − ⟨H, (Θʰ)⁻¹H⟩; it takes a linear system of n·N unknowns and is not computed.
 
     Args:
         kernel: Θʰ as an operator on features × samples.
@@ -60,5 +61,5 @@ class FrozenKernelFlow(AbstractSquaredErrorFlow[SampleState]):
         return split_eigenspaces(self.residual(state), self.targets.shape[1]).norms()
 
     def invariants(self, state: SampleState) -> dict[str, Float[Array, "..."]]:
-        """None is known."""
+        """None that is cheap to compute; see the class."""
         return {}
