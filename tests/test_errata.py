@@ -19,6 +19,7 @@ from oracles.block_problem import (
     e_tilde,
     far,
     general_blocks,
+    psd_power,
     scatter,
     unit_columns,
     zero_class_residual,
@@ -906,3 +907,66 @@ def test_appd_one_quadratic_invariant_always_exists():
     # Not even with the best c₁ and c₂.
     best = np.linalg.lstsq(terms[:, 1:], terms[:, 0], rcond=None)[0]
     assert norm(terms[:, 0] - terms[:, 1:] @ best) > 0.1 * norm(terms[:, 0])
+
+
+def test_eq67_equal_biases_keep_nc4_as_well():
+    """With equal biases the decision regions of the logits are those of the nearest class mean, although W and the
+    means are not parallel (NC3 fails): the part of W across classes is, and R1 = 0 fixes the bias."""
+    p = Block()
+    b = 0.1 * p.one
+    H1, W = p.fixed_point(b)
+    M = H1 @ p.P
+    across = p.P @ W
+    assert close(across / norm(across), M.T / norm(M))
+    assert far(W / norm(W), M.T / norm(M))
+    points = 3 * np.random.default_rng(0).standard_normal((p.n, 500))
+    nearest = np.argmin(norm(points[:, None, :] - H1[:, :, None], axis=0), axis=0)
+    assert np.array_equal(np.argmax(W @ points + b, axis=0), nearest)
+    # With unequal biases the two rules part.
+    b = b + 0.3 * np.array([[1.0], [-1.0], [0.0]])
+    H1, W = p.fixed_point(b)
+    nearest = np.argmin(norm(points[:, None, :] - H1[:, :, None], axis=0), axis=0)
+    assert np.mean(np.argmax(W @ points + b, axis=0) != nearest) > 0.01
+
+
+def test_remark5_invariant_below_zero_can_collapse():
+    """E negative definite where the features live, and yet NC1: with C - 1 dimensions W has full rank there at R1 = 0,
+    and WS = 0 leaves nothing. So p.s.d. is sufficient and not necessary; what excludes NC1 is n₋(E) > C."""
+    p = Block()
+    H, W = p.balanced(1)
+    W = p.P @ W
+    rows = np.linalg.svd(W)[2][: p.C - 1]
+    H = rows.T @ rows @ H
+    H1, H2 = p.split(H)
+    H, W = p.join(H1 @ p.P, 2 * H2), 0.8 * W
+    inside = rows @ p.invariant(H, W) @ rows.T
+    assert eigvalsh(inside).max() < -0.01
+    H, W, b = p.flow((H, W, p.one / p.C), [0, 140.0])[-1]
+    H1, H2 = p.split(H)
+    assert norm(p.residual(H1, W, b)) < TIGHT
+    assert norm(H2) < TIGHT
+
+
+def test_thm52_zero_invariant_needed_on_the_coupled_space_only():
+    """Within-class scatter in directions that neither W nor the means have makes E ≠ 0 and NC1 false, and touches
+    nothing else: it never moves, and the rest collapses as Theorem 5.2 says."""
+    p = Block()
+    rng = np.random.default_rng(2)
+    inside, outside = np.split(qr(rng.standard_normal((p.n, p.n)))[0], [p.C - 1], axis=1)
+    centred = null_space(p.one.T)
+    means = rng.standard_normal((p.C - 1, p.C)) @ p.P
+    within = 0.4 * rng.standard_normal((p.C - 1, p.N - p.C))
+    root = psd_power(p.m * (means @ means.T / p.mu_class + within @ within.T / p.mu_single), 0.5)
+    root[0] *= np.sign(np.linalg.det(root @ means @ centred))
+    W = centred @ root @ inside.T
+    # Uncorrelated with the scatter inside, or S would mix the two.
+    spread = 0.7 * rng.standard_normal((p.n - p.C + 1, p.N - p.C)) @ (np.eye(p.N - p.C) - pinv(within) @ within)
+    assert norm(p.invariant(p.join(inside @ means, inside @ within), W)) < TIGHT
+    H = p.join(inside @ means, inside @ within + outside @ spread)
+    assert norm(p.invariant(H, W)) > 0.1
+    H, W, b = p.flow((H, W, p.one / p.C), [0, 80.0])[-1]
+    H1, H2 = p.split(H)
+    assert close(H2, outside @ spread, 1e-6)
+    M = H1 @ p.P
+    assert close(M.T @ M / norm(M.T @ M), p.P / norm(p.P), 1e-6)
+    assert close(W / norm(W), M.T / norm(M), 1e-6)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from ntkflow import scenario as schema
 from ntkflow.comparison import SnapshotComparison, compare_snapshot
-from ntkflow.data import Dataset, load_digits, load_file
 from ntkflow.experiments.comparison_summary import comparison_summary
 from ntkflow.experiments.comparison_tree import comparison_tree
 from ntkflow.experiments.outcome import Outcome
 from ntkflow.experiments.settings import integration, named_key
+from ntkflow.experiments.sources import initial_network, load_dataset
 from ntkflow.flows import describe_loss_scale, loss_scale_value
 from ntkflow.networks import MLP
 from ntkflow.progress import Progress
@@ -42,19 +42,10 @@ def run_comparison(scenario: schema.ComparisonScenario, *, folder: Path, text: s
         SolverError: a solver gave up.
     """
     timings: dict[str, float] = {}
-    dataset = _load(scenario, folder)
+    dataset = load_dataset(scenario.data, seed=scenario.seed, folder=folder)
     loss_scale = loss_scale_value(scenario.loss_scale, samples=dataset.inputs.shape[0], outputs=dataset.classes)
     problem = Problem.of(dataset, loss_scale)
-    network = MLP(
-        named_key(scenario.seed, "network"),
-        inputs=dataset.inputs[0].size,
-        outputs=dataset.classes,
-        width=scenario.network.width,
-        hidden_layers=scenario.network.hidden_layers,
-        features=scenario.network.features,
-        activation=scenario.network.activation,
-        initialization=scenario.network.initialization,
-    )
+    network = initial_network(scenario.network, dataset, named_key(scenario.seed, "network"))
     history = _train(scenario.training, network, problem, progress)
     timings["training"] = history.seconds
 
@@ -96,24 +87,6 @@ def run_comparison(scenario: schema.ComparisonScenario, *, folder: Path, text: s
         drawings=comparison_drawings(tree),
         timings=timings,
     )
-
-
-def _load(scenario: schema.ComparisonScenario, folder: Path) -> Dataset:
-    match scenario.data:
-        case schema.DigitsData() as chosen:
-            return load_digits(
-                classes=chosen.classes,
-                samples_per_class=chosen.samples_per_class,
-                encoding=chosen.labels,
-                seed=scenario.seed,
-            )
-        case schema.FileData() as chosen:
-            return load_file(
-                folder / chosen.path,
-                samples_per_class=chosen.samples_per_class,
-                encoding=chosen.labels,
-                seed=scenario.seed,
-            )
 
 
 def _train(training: schema.Training, network: MLP, problem: Problem, progress: Progress) -> History:

@@ -22,6 +22,8 @@ LOSS_SCALE = "'one', 'samples' or 'samples_times_outputs', or a number > 0"
 NETWORK_KEYS = "kind, width, hidden_layers, features, activation, initialization"
 DESCENT_KEYS = "method, step_size, steps, snapshots, records"
 
+KINDS = "'comparison', 'end_of_training', 'flow', 'regression', 'relaxation' or 'residuals'"
+
 SPOILED = [
     pytest.param(
         "descent",
@@ -220,19 +222,19 @@ SPOILED = [
     pytest.param(
         "flow",
         ("kind: flow", "kind: flo"),
-        "s.yaml:2:7: kind: expected 'comparison', 'flow' or 'residuals', found the text 'flo'; did you mean 'flow'?",
+        f"s.yaml:2:7: kind: expected {KINDS}, found the text 'flo'; did you mean 'flow'?",
         id="mistyped kind of scenario",
     ),
     pytest.param(
         "flow",
         ("kind: flow", "kind: [flow]"),
-        "s.yaml:2:7: kind: expected 'comparison', 'flow' or 'residuals', found a list of 1 item",
+        f"s.yaml:2:7: kind: expected {KINDS}, found a list of 1 item",
         id="list for a kind",
     ),
     pytest.param(
         "flow",
         ("kind: flow\n", ""),
-        "s.yaml:2:1: kind: missing key, expected 'comparison', 'flow' or 'residuals' (Which kind of scenario it is.)",
+        f"s.yaml:2:1: kind: missing key, expected {KINDS} (Which kind of scenario it is.)",
         id="missing kind of scenario",
     ),
     pytest.param(
