@@ -1,6 +1,7 @@
 """Neural collapse: its metrics by name, and what the class flow converges to."""
 
 from ntkflow.collapse.approach import Approach, approach
+from ntkflow.collapse.class_metrics import CLASS_METRICS, class_metrics
 from ntkflow.collapse.distances import collapse_distances
 from ntkflow.collapse.frames import ClassFrame, balanced_frame, equal_bias_constants
 from ntkflow.collapse.limits import FlowLimit, conclude, limit_of_flow
@@ -13,6 +14,7 @@ from ntkflow.collapse.settled import settle
 from ntkflow.collapse.verdicts import STATEMENTS, Condition, Verdict
 
 __all__ = [
+    "CLASS_METRICS",
     "METRICS",
     "STATEMENTS",
     "Approach",
@@ -24,6 +26,7 @@ __all__ = [
     "Verdict",
     "approach",
     "balanced_frame",
+    "class_metrics",
     "collapse_distances",
     "collapse_metrics",
     "conclude",

@@ -18,8 +18,8 @@ class ClassPart:
         distance: ‖E − e·I‖ there.
         means_scale: x > 0 with x²/μ_class + ex = 1/m. Where ``dimension`` is C − 1, ``distance`` is 0 and R₁ → 0,
             the limit is M̄ᵀM̄ = xP, PWWᵀP = P/x.
-        growing_rank: ratio of the smallest to the largest of the C − 1 singular values of the part that grows from the
-            saddle W = H = 0. With S = 0 and the above, R₁ → 0 exactly if it is not 0.
+        growing_rank: the least of the C − 1 singular values of the part that grows from the saddle W = H = 0, over the
+            sum of the norms of the two terms it is made of. With S = 0 and the above, R₁ → 0 exactly if it is not 0.
     """
 
     dimension: int
@@ -51,9 +51,12 @@ def class_part(
     distance = float(np.linalg.norm(inside - multiple * np.eye(space.shape[1])))
     multiple = 0.0 if abs(multiple) <= zero else multiple
     sigma, half = np.sqrt(m * mu_class), m * mu_class * multiple / 2
-    growing = sigma * weight / np.sqrt(m) + (np.hypot(sigma, half) - half) * means.T / np.sqrt(mu_class)
-    singular = np.linalg.svd(growing - growing.mean(axis=0), compute_uv=False)
-    enough = len(singular) >= classes - 1 and singular[0] > 0
+    pair = sigma * weight / np.sqrt(m), (np.hypot(sigma, half) - half) * means.T / np.sqrt(mu_class)
+    first, second = (part - part.mean(axis=0) for part in pair)
+    singular = np.linalg.svd(first + second, compute_uv=False)
+    # In units of the two terms: their sum may be nothing but rounding.
+    size = np.linalg.norm(first, 2) + np.linalg.norm(second, 2)
+    enough = len(singular) >= classes - 1 and size > 0
     # The positive root, by the form that does not cancel.
     root = np.sqrt(multiple**2 + 4 / (m * mu_class))
     scale = 2 / m / (multiple + root) if multiple > 0 else (root - multiple) * mu_class / 2
@@ -62,5 +65,5 @@ def class_part(
         multiple=multiple,
         distance=distance,
         means_scale=float(scale),
-        growing_rank=float(singular[classes - 2] / singular[0]) if enough else 0.0,
+        growing_rank=float(singular[classes - 2] / size) if enough else 0.0,
     )

@@ -21,7 +21,7 @@ def class_residual(found: StateConditions) -> Verdict:
     if found.symmetric and found.no_scatter.met:
         if found.class_part.growing_rank > found.tolerance:
             least = f"{found.class_part.growing_rank:.1e}"
-            return verdict("holds", f"every direction grows from W = H = 0 (ratio of singular values {least})")
+            return verdict("holds", f"every direction grows from W = H = 0 (least singular value {least}, relative)")
         return verdict("fails", "on the stable manifold of a saddle, which any rounding leaves")
     return verdict("undetermined", "true for almost every state; the rest ends at strict saddles")
 

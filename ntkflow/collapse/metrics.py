@@ -10,6 +10,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ntkflow.collapse.class_metrics import class_metrics
 from ntkflow.kernels import split_eigenspaces
 
 METRICS: dict[str, str] = {
@@ -53,16 +54,10 @@ def collapse_metrics(
 
     variance = jnp.mean(within**2, axis=-1)  # (features, classes)
     class_variance = jnp.sum(variance, axis=0)
-    between_trace = jnp.sum(means**2) / classes
     distances = jnp.sum((means[:, :, None] - means[:, None, :]) ** 2, axis=0)
     pairs = ~jnp.eye(classes, dtype=bool)
     safe_distances = jnp.where(pairs, distances, 1.0)
-    pair_count = classes * (classes - 1)
-
-    lengths = jnp.linalg.norm(means, axis=0)
-    unit = means / lengths
-    gram = unit.T @ unit
-    etf = jnp.eye(classes) - 1 / classes
+    normalised = (class_variance[:, None] + class_variance[None, :]) / (2 * safe_distances)
 
     samples = features.reshape(features.shape[0], classes, per_class)
     class_means = means + split.global_mean[:, None]
@@ -72,32 +67,7 @@ def collapse_metrics(
 
     return {
         "nc1_within_std": jnp.mean(jnp.sqrt(variance)),
-        "nc1_trace_ratio": jnp.mean(class_variance) / between_trace,
-        "nc1_pinv": _trace_against_pseudo_inverse(within, means) / classes,
-        "nc1_cdnv": jnp.sum(
-            jnp.where(pairs, (class_variance[:, None] + class_variance[None, :]) / (2 * safe_distances), 0.0)
-        )
-        / pair_count,
-        "nc2_etf_distance": jnp.linalg.norm(gram / jnp.linalg.norm(gram) - etf / jnp.linalg.norm(etf)),
-        "nc2_norm_variation": jnp.std(lengths) / jnp.mean(lengths),
-        "nc2_angle_deviation": jnp.sqrt(jnp.sum(jnp.where(pairs, (gram + 1 / (classes - 1)) ** 2, 0.0)) / pair_count),
-        "nc3_unit_means": _distance_of_directions(weight.T, unit),
-        "nc3_means": _distance_of_directions(weight.T, means),
+        "nc1_cdnv": jnp.sum(jnp.where(pairs, normalised, 0.0)) / (classes * (classes - 1)),
         "nc4_disagreement": jnp.mean(jnp.argmax(logits, axis=0) != jnp.argmin(to_means, axis=0), dtype=weight.dtype),
+        **class_metrics(means, within.reshape(features.shape[0], -1) / jnp.sqrt(per_class), weight),
     }
-
-
-def _distance_of_directions(a: Float[Array, "rows columns"], b: Float[Array, "rows columns"]) -> Float[Array, ""]:
-    return jnp.linalg.norm(a / jnp.linalg.norm(a) - b / jnp.linalg.norm(b))
-
-
-def _trace_against_pseudo_inverse(
-    within: Float[Array, "features classes per_class"], means: Float[Array, "features classes"]
-) -> Float[Array, ""]:
-    """Tr(Σ_W Σ_B†) from the thin SVD of the centred class means, whose rank is C − 1 by construction."""
-    neurons, classes, _ = within.shape
-    directions, singular, _ = jnp.linalg.svd(means, full_matrices=False)
-    rank = min(neurons, classes - 1)
-    projected = directions[:, :rank].T @ within.reshape(neurons, -1)
-    variances = jnp.mean(projected**2, axis=1)
-    return jnp.sum(variances / (singular[:rank] ** 2 / classes))

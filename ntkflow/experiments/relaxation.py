@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from pathlib import Path
 from typing import Any
@@ -114,11 +115,11 @@ def _run(
 ) -> CaseRecord:
     key = named_key(scenario.seed, "model", case.name)
     flow, initial = relaxed_flow(case.model, state, kernel, loss_scale, key)
-    unequal = isinstance(case.model, schema.UnequalClassesModel)
-    sizes = case.model.sizes if unequal else (kernel.per_class,) * kernel.classes
-    recorder, label = Recorder(flow, initial, sizes), f"case {case.name!r}"
-    if isinstance(case.model, schema.NoisyModel):
-        return _run_paths(case.model, flow, initial, recorder, times, scenario.seed, label)
+    model, label = case.model, f"case {case.name!r}"
+    equal = (kernel.per_class,) * kernel.classes
+    recorder = Recorder(flow, initial, model.sizes if isinstance(model, schema.UnequalClassesModel) else equal)
+    if isinstance(model, schema.NoisyModel):
+        return _run_paths(model, flow, initial, recorder, times, scenario.seed, label)
     saved = _with_jumps(flow, times)
     trajectory = solve(flow, initial, saved, integration(scenario.solver), name=label)
     recorded = record_over_times(recorder, saved, trajectory.states, _jumps(flow, saved, trajectory.states))
@@ -136,9 +137,11 @@ def _run_paths(
     label: str,
 ) -> CaseRecord:
     # The same paths for every case of this seed, so that cases differ by their equations and not by their luck.
-    options = {"key": named_key(seed, "noise"), "paths": model.paths, "name": label}
-    fine = solve_paths(flow, initial, times, step_size=model.step, observe=recorder, **options)
-    coarse = solve_paths(flow, initial, times, step_size=2 * model.step, observe=recorder, **options)
+    run = functools.partial(
+        solve_paths, flow, initial, times, key=named_key(seed, "noise"), paths=model.paths, observe=recorder, name=label
+    )
+    fine = run(step_size=model.step)
+    coarse = run(step_size=2 * model.step, as_many_steps=fine.steps)
     effect = 0.0
     for _, name in NOISE_SHOWN:
         change = float(jnp.abs(fine.mean(name)[-1] - coarse.mean(name)[-1]))

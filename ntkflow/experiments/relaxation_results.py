@@ -170,7 +170,7 @@ def _ends(scenario: schema.RelaxationScenario, values: Values, laws: Mapping[str
 def _noise(
     scenario: schema.RelaxationScenario, values: Values, errors: Values, effects: Mapping[str, float | None]
 ) -> tuple[Table, ...]:
-    noisy = [case for case in scenario.cases if isinstance(case.model, schema.NoisyModel)]
+    noisy = {case.name: case.model.paths for case in scenario.cases if isinstance(case.model, schema.NoisyModel)}
     if not noisy:
         return ()
     columns = (
@@ -192,10 +192,10 @@ def _noise(
         ),
     )
     rows = []
-    for case in noisy:
-        pairs = ((values[case.name][name][-1], errors[case.name][name][-1]) for _, name in NOISE_SHOWN)
+    for case, paths in noisy.items():
+        pairs = ((values[case][name][-1], errors[case][name][-1]) for _, name in NOISE_SHOWN)
         numbers = [_cell(number) for pair in pairs for number in pair]
-        rows.append((case.name, case.model.paths, *numbers, effects[case.name]))
+        rows.append((case, paths, *numbers, effects[case]))
     return (Table("Noise: means and standard errors", columns, tuple(rows)),)
 
 

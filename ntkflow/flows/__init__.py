@@ -14,7 +14,7 @@ from ntkflow.flows.frozen import FrozenKernelFlow
 from ntkflow.flows.hand_over import HandOver, hand_over
 from ntkflow.flows.hyperbola import Hyperbola
 from ntkflow.flows.hyperbolic import HyperbolicFlow, HyperbolicState
-from ntkflow.flows.initial_states import random_state, zero_invariant_state
+from ntkflow.flows.initial_states import random_state, unbalanced_state, zero_invariant_state
 from ntkflow.flows.invariant import InvariantSides
 from ntkflow.flows.invariant_law import AbstractInvariantLawFlow, AccountedFlow, AccountedState
 from ntkflow.flows.kernel_modes import AbstractKernelModes
@@ -36,7 +36,7 @@ from ntkflow.flows.riccati import GramPair, gram_pair_at, gram_pair_limit
 from ntkflow.flows.sample import SampleFlow, sample_residual
 from ntkflow.flows.solve import Trajectory, integrate, solve
 from ntkflow.flows.solve_sde import NoisyPaths, brownian_paths, solve_paths
-from ntkflow.flows.solvers import RKC2
+from ntkflow.flows.solvers import RKC2, NewtonKrylov, SpectrumEstimate, estimate_spectrum, kvaerno5_krylov
 from ntkflow.flows.spectral_factors import (
     descent_factors,
     descent_step_limit,
@@ -85,6 +85,7 @@ __all__ = [
     "MatrixBlockFlow",
     "Method",
     "NamedLossScale",
+    "NewtonKrylov",
     "NoisyFlow",
     "NoisyPaths",
     "OffsetState",
@@ -93,6 +94,7 @@ __all__ = [
     "ResidualFlow",
     "SampleFlow",
     "SampleState",
+    "SpectrumEstimate",
     "Trajectory",
     "UnequalClassFlow",
     "VaryingValuesFlow",
@@ -106,6 +108,7 @@ __all__ = [
     "descent_sums",
     "descent_time",
     "describe_loss_scale",
+    "estimate_spectrum",
     "expected_work",
     "flow_factors",
     "flow_sums",
@@ -115,6 +118,7 @@ __all__ = [
     "hand_over",
     "integrate",
     "invariant_response",
+    "kvaerno5_krylov",
     "loss_scale_value",
     "random_state",
     "represent",
@@ -122,6 +126,7 @@ __all__ = [
     "solve",
     "solve_ensemble",
     "solve_paths",
+    "unbalanced_state",
     "within_basis",
     "zero_invariant_state",
 ]

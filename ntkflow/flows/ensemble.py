@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar, cast
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
@@ -34,7 +35,7 @@ class Ensemble(eqx.Module, Generic[Observed]):
         times: the saved times, gradient-flow time of the flows' loss scale.
         observed: arrays (members, times, …), on the host; NaN for a member that failed, from where it failed on.
         steps: steps that each member took.
-        failed: members that the solver gave up on.
+        failed: members that the solver gave up on, and those whose state or equations are not finite at the start.
         chunk: members integrated by one program at once.
         integration: how.
         choices: which method was chosen and why, where the choice was left to :func:`solve_ensemble`.
@@ -84,7 +85,7 @@ def solve_ensemble(
         make: one member to its flow and initial state; traceable by JAX.
         members: what tells the members apart, arrays with a leading axis of one length.
         times: when to observe, as for :func:`ntkflow.flows.solve`.
-        integration: method and tolerances, the same for all; ``auto`` looks at the first member.
+        integration: method and tolerances, the same for all; ``auto`` looks at the first member with finite numbers.
         observe: what to keep of a state; arrays.
         chunk: how many at once; unless told 64 on a CPU and 4 096 elsewhere, or as many as fit.
         memory: bytes that may be used; half of what is free unless told.
@@ -92,53 +93,90 @@ def solve_ensemble(
         progress: told after each chunk, from where Ctrl-C is possible.
 
     Raises:
-        ValueError: no members, or times that do not increase.
+        ValueError: no members, members of different numbers, a chunk below 1, or times that do not increase.
         UserError: the chunk asked for, or the result, needs more memory than there is; says what would fit.
         SolverError: the solver gave up on every member.
     """
     times = checked_times(times, name)
-    count = jax.tree.leaves(members)[0].shape[0]
-    if count == 0:
-        raise ValueError(f"{name} has no members")
+    count = _count(members, name)
+    if chunk is not None and chunk < 1:
+        raise ValueError(f"{name}: a chunk is at least one member, not {chunk}")
     choices: tuple[str, ...] = ()
     if integration.method == "auto":
-        flow, initial = make(jax.tree.map(lambda leaf: leaf[0], members))
+        made = map(make, (_member(members, index) for index in range(count)))
+        flow, initial = next((pair for pair in made if _finite(pair)), (None, None))
+        if flow is None:
+            raise _none_left(f"none of the {count} members starts from finite numbers", name)
         integration, choices = settle(integration, flow, initial, times)
 
     def one(member: Any) -> tuple[Observed, Int[Array, ""], Bool[Array, ""]]:
         flow, initial = make(member)
+        # What is not finite would use up all steps, and the others of its chunk would wait for it.
+        moving = _finite((flow, initial))
+        initial = jax.tree.map(lambda leaf: jnp.where(moving, leaf, 0), initial)
         # Observed while it is integrated: under vmap every step passes over all that is saved.
-        solution = integrate(flow, initial, times, integration, lambda state: observe(flow, state))
-        return cast(Observed, solution.ys), solution.stats["num_steps"], succeeded(solution)
+        solution = integrate(flow, initial, times, integration, lambda state: observe(flow, state), moving)
+        observed = jax.tree.map(lambda leaf: jnp.where(moving, leaf, jnp.nan), solution.ys)
+        return cast(Observed, observed), solution.stats["num_steps"], succeeded(solution) & moving
 
     on_cpu = jax.devices()[0].platform == "cpu"
-    needs = _Needs.of(make, one, jax.tree.map(lambda leaf: leaf[0], members), count)
+    needs = _Needs.of(make, one, _member(members, 0), count)
     # On a CPU larger batches leave the cache and gain nothing.
     chunk = needs.chunk(chunk, 64 if on_cpu else 4096, free_memory() if memory is None else memory, name)
     together = eqx.filter_jit(eqx.filter_vmap(one))
 
-    parts = []
+    kept: Any = None
     for start in range(0, count, chunk):
         progress("integrating", start, count)
         # The last chunk is filled up with its own first member, for the sake of one compilation.
         index = np.arange(start, start + chunk)
         index = np.where(index < count, index, start)
-        parts.append(jax.tree.map(np.asarray, together(jax.tree.map(lambda leaf, i=index: leaf[i], members))))
+        part = together(jax.tree.map(lambda leaf, i=index: leaf[i], members))
+        if kept is None:
+            kept = jax.tree.map(lambda leaf: np.empty((count, *leaf.shape[1:]), leaf.dtype), part)
+        # Into their place at once, so that the result is never there twice.
+        for whole, new in zip(jax.tree.leaves(kept), jax.tree.leaves(part), strict=True):
+            whole[start : start + chunk] = np.asarray(new)[: count - start]
     progress("integrating", count, count)
-    observed, steps, good = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *parts)
+    observed, steps, good = kept
     if not good.any():
-        raise SolverError(
-            f"{integration.method} gave up on all {count} members",
-            place=name,
-            remedy="Raise solver.max_steps, loosen solver.rtol and solver.atol, or use solver.method: rkc2.",
-        )
-    # Diffrax leaves the times that it did not reach at infinity.
-    observed = jax.tree.map(lambda leaf: np.where(np.isfinite(leaf), leaf, np.nan), observed)
+        raise _none_left(f"{integration.method} gave up on all {count} members", name)
+    for leaf in jax.tree.leaves(observed):
+        # Diffrax leaves the times that it did not reach at infinity.
+        leaf[~good] = np.where(np.isfinite(leaf[~good]), leaf[~good], np.nan)
     return Ensemble(times, observed, steps, ~good, chunk, integration, choices)
 
 
+def _member(members: PyTree[Array], index: int) -> PyTree[Array]:
+    return jax.tree.map(lambda leaf: leaf[index], members)
+
+
+def _count(members: PyTree[Array], name: str) -> int:
+    counts = sorted({leaf.shape[0] if leaf.ndim else 0 for leaf in jax.tree.leaves(members)})
+    # An index beyond the end of a shorter array would silently give its last entry again.
+    if len(counts) > 1:
+        raise ValueError(f"{name}: the members' arrays have different lengths, {' and '.join(map(str, counts))}")
+    if not counts or counts[0] == 0:
+        raise ValueError(f"{name} has no members")
+    return counts[0]
+
+
+def _finite(tree: Any) -> Bool[Array, ""]:
+    leaves = jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
+
+
+def _none_left(what: str, name: str) -> SolverError:
+    return SolverError(
+        what,
+        place=name,
+        remedy="Look at the members' numbers, raise solver.max_steps, loosen solver.rtol and solver.atol, or use "
+        "solver.method: rkc2.",
+    )
+
+
 def free_memory() -> int:
-    """Bytes that are free: of the accelerator where there is one, else of this machine."""
+    """Half of the bytes that are free: of the accelerator where there is one, else of this machine."""
     statistics = jax.devices()[0].memory_stats()
     if statistics and "bytes_limit" in statistics:
         return int(_SHARE * (statistics["bytes_limit"] - statistics["bytes_in_use"]))

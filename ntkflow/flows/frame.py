@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ntkflow.flows.states import ClassState, SampleState
+from ntkflow.flows.states import ClassState, SampleState, within_basis
 
 _NEGLIGIBLE = 1e-13
 """A direction is dropped only if all of the state outside the kept ones is below this share of it."""
@@ -24,8 +24,8 @@ class Frame(eqx.Module):
 
     Attributes:
         directions: V, orthonormal columns in feature space.
-        samples: P, orthonormal rows over the N samples, each with sum zero over every class; None where single
-            samples are not wanted.
+        samples: P, orthonormal rows over the N samples; None where single samples are not wanted. Their sum over every
+            class is zero, except of rows that only meet zeros of F (where S has less than its largest rank).
     """
 
     directions: Float[Array, "features dims"]
@@ -82,7 +82,7 @@ def compress(
     means = jnp.mean(state.features.reshape(-1, classes, m), axis=-1)
     directions = jnp.eye(away.shape[0]) if all_directions else _directions(means, away, state.weight)
     inside = directions.T @ away / jnp.sqrt(m)
-    factor, rows = _factor(inside, keep=samples, most=classes * (m - 1))
+    factor, rows = _factor(inside, classes, keep=samples)
     frame = Frame(directions, rows)
     return frame, ClassState(directions.T @ means, factor, state.weight @ directions, state.bias)
 
@@ -97,6 +97,10 @@ def _directions(
     n = weight.shape[1]
     if not parts:
         return jnp.eye(n)
+    if sum(part.shape[1] for part in parts) < n:
+        # More features than columns that there are: their span first, and the rest within it.
+        span = jnp.linalg.qr(jnp.concatenate([part / jnp.linalg.norm(part) for part in parts], axis=1))[0]
+        return span @ _directions(span.T @ means, span.T @ away, weight @ span)
     # From the Gram matrix, cheap for many samples; it only sees the squares, so that a direction is dropped only
     # after the parts themselves were found to have nothing there.
     gram = sum(part @ part.T / jnp.sum(part**2) for part in parts)
@@ -109,16 +113,15 @@ def _directions(
 
 
 def _factor(
-    inside: Float[Array, "dims samples"], *, keep: bool, most: int
+    inside: Float[Array, "dims samples"], classes: int, *, keep: bool
 ) -> tuple[Float[Array, "dims rank"], Float[Array, "rank samples"] | None]:
-    """F and P with FP = ``inside``: as many columns as there can be, by a QR decomposition of the transpose."""
+    """F and P with FP = ``inside``: as many columns as there can be, min(dims, N − C)."""
     dims, samples = inside.shape
-    rank = min(dims, most)
-    if most == 0:
-        return jnp.zeros((dims, 0)), jnp.zeros((0, samples)) if keep else None
-    if rank < dims:
-        # Fewer samples than dimensions: an orthonormal basis of the samples' sum-zero space comes from the SVD.
-        left, singular, rows = jnp.linalg.svd(inside, full_matrices=False)
-        return left[:, :rank] * singular[:rank], rows[:rank] if keep else None
+    m = samples // classes
+    if dims >= classes * (m - 1):
+        # As few samples as dimensions: the basis of all that sums to zero over every class is known, and F is H₂.
+        basis = within_basis(m)
+        factor = jnp.einsum("pci,ji->pcj", inside.reshape(dims, classes, m), basis).reshape(dims, classes * (m - 1))
+        return factor, jnp.kron(jnp.eye(classes), basis) if keep else None
     rows, triangle = jax.lax.linalg.qr(inside.T, full_matrices=False)
     return triangle.T, rows.T if keep else None

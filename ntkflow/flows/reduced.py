@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from ntkflow.flows.abstract import AbstractBlockFlow
-from ntkflow.flows.frame import Frame, compress
+from ntkflow.flows.diagonal_product import times_diagonal
+from ntkflow.flows.frame import Frame, compress, within_class
 from ntkflow.flows.invariant import InvariantSides
 from ntkflow.flows.sample import targets_for
 from ntkflow.flows.states import ClassState, SampleState
@@ -43,6 +45,8 @@ class InvariantFlow(AbstractBlockFlow[InvariantState]):
         kernel: Θʰ, (κ_d, κ_c, κ_n).
         eigenvalues: e, of E, in the basis of ``frame``.
         frame: the eigenvectors of E as ``directions``, and how single samples come back.
+        rest: what is left of E beside ``eigenvalues`` in that basis: zero up to rounding, but not its derivative. None
+            where nothing is differentiated.
         targets: T, column c the target of class c; the identity for one-hot labels.
         loss_scale: Z.
 
@@ -55,6 +59,7 @@ class InvariantFlow(AbstractBlockFlow[InvariantState]):
     frame: Frame
     targets: Float[Array, "outputs classes"]
     loss_scale: Float[Array, ""]
+    rest: Float[Array, "dims dims"] | None
 
     def __init__(
         self,
@@ -64,12 +69,14 @@ class InvariantFlow(AbstractBlockFlow[InvariantState]):
         *,
         loss_scale: float | Float[Array, ""],
         targets: Float[Array, "outputs classes"] | None = None,
+        rest: Float[Array, "dims dims"] | None = None,
     ) -> None:
         self.kernel = kernel
         self.eigenvalues = eigenvalues
         self.frame = frame
         self.targets = targets_for(kernel, targets)
         self.loss_scale = jnp.asarray(loss_scale, dtype=float)
+        self.rest = rest
 
     @staticmethod
     def starting_at(
@@ -82,6 +89,11 @@ class InvariantFlow(AbstractBlockFlow[InvariantState]):
         all_directions: bool = False,
     ) -> tuple[InvariantFlow, InvariantState]:
         """The reduced flow through a state, and that state in its coordinates.
+
+        With ``all_directions`` it can be differentiated. Eigenvectors of E have no derivative where eigenvalues meet
+        (E = 0 is the extreme), and need none: they are held constant, and the derivative of E is a full matrix in
+        their basis. A derivative costs O(Cn²) a right-hand side for that. With ``samples`` as well, the derivative
+        needs a scatter S of the largest rank that it can have, min(n, N − C); it is NaN otherwise.
 
         Args:
             state: H, W, b.
@@ -99,7 +111,17 @@ class InvariantFlow(AbstractBlockFlow[InvariantState]):
         if not isinstance(kernel.lambda_single, Tracer):
             refuse_without_invariant(kernel)
         frame, inside = compress(state, kernel.classes, samples=samples, all_directions=all_directions)
-        eigenvalues, rotation = jnp.linalg.eigh(InvariantSides.of(inside, kernel).invariant)
+        # Without single samples, S from all of them: it has a derivative at any rank.
+        away = frame.directions.T @ within_class(state, kernel.classes) / jnp.sqrt(kernel.per_class)
+        whole = inside if samples else ClassState(inside.class_means, away, inside.weight, inside.bias)
+        invariant = InvariantSides.of(whole, kernel).invariant
+        # Any constant basis is right; in this one E is diagonal.
+        eigenvalues, rotation = jnp.linalg.eigh(jax.lax.stop_gradient(invariant))
+        rest = None
+        if all_directions:
+            invariant = rotation.T @ invariant @ rotation
+            eigenvalues = jnp.diagonal(invariant)
+            rest = invariant - jnp.diag(eigenvalues)
         turned = Frame(frame.directions @ rotation, frame.samples)
         initial = InvariantState(
             class_means=rotation.T @ inside.class_means,
@@ -107,7 +129,7 @@ class InvariantFlow(AbstractBlockFlow[InvariantState]):
             bias=inside.bias,
             within=rotation.T @ inside.within if samples else None,
         )
-        return InvariantFlow(kernel, eigenvalues, turned, loss_scale=loss_scale, targets=targets), initial
+        return InvariantFlow(kernel, eigenvalues, turned, loss_scale=loss_scale, targets=targets, rest=rest), initial
 
     def vector_field(self, t: Float[Array, ""], state: InvariantState, args: Any) -> InvariantState:
         """The right-hand side."""
@@ -121,7 +143,7 @@ class InvariantFlow(AbstractBlockFlow[InvariantState]):
         corrected = logits - kernel.alpha * jnp.sum(logits, axis=1, keepdims=True)
         of_means = residual - single / kernel.lambda_class * corrected
         of_weight = single / m * (state.weight @ state.weight.T)
-        descent = of_means @ state.class_means.T + of_weight @ state.weight - single * state.weight * self.eigenvalues
+        descent = of_means @ state.class_means.T + of_weight @ state.weight - single * self.by_invariant(state.weight)
         within = state.within
         return InvariantState(
             class_means=-state.weight.T @ coupled,
@@ -129,6 +151,10 @@ class InvariantFlow(AbstractBlockFlow[InvariantState]):
             bias=-m * total,
             within=None if within is None else -single * (state.weight.T @ (state.weight @ within)),
         )
+
+    def by_invariant(self, weight: Float[Array, "outputs dims"]) -> Float[Array, "outputs dims"]:
+        """WE: element by element; the derivative of E is not."""
+        return weight * self.eigenvalues if self.rest is None else times_diagonal(weight, self.eigenvalues, self.rest)
 
     def class_residual(self, state: InvariantState) -> Float[Array, "outputs classes"]:
         """R₁, the class means of the residual."""
@@ -139,14 +165,16 @@ class InvariantFlow(AbstractBlockFlow[InvariantState]):
         kernel = self.kernel
         gram, logits = state.weight @ state.weight.T, state.weight @ state.class_means
         corrected = logits - kernel.alpha * jnp.sum(logits, axis=1, keepdims=True)
-        known = (state.weight * self.eigenvalues) @ state.weight.T
+        known = self.by_invariant(state.weight) @ state.weight.T
         return kernel.lambda_single * (
             gram @ gram / kernel.per_class - corrected @ logits.T / kernel.lambda_class - known
         )
 
     def residual_norms(self, state: InvariantState) -> Float[Array, "3"]:
         """Norms of the three parts of R; the last from F where it is carried, else from the invariant."""
-        if state.within is not None:
+        if self.kernel.per_class == 1:
+            within = jnp.zeros(())  # nothing is there, and the invariant would give the root of its rounding
+        elif state.within is not None:
             within = jnp.sum((state.weight @ state.within) ** 2)
         else:
             within = jnp.maximum(jnp.trace(self.logit_scatter(state)), 0.0)
@@ -158,7 +186,8 @@ class InvariantFlow(AbstractBlockFlow[InvariantState]):
         total = jnp.sum(state.class_means, axis=1)
         between = state.class_means @ state.class_means.T - kernel.alpha * jnp.outer(total, total)
         weight = state.weight.T @ state.weight / kernel.per_class
-        return kernel.lambda_single * (weight - between / kernel.lambda_class - jnp.diag(self.eigenvalues))
+        known = jnp.diag(self.eigenvalues) if self.rest is None else jnp.diag(self.eigenvalues) + self.rest
+        return kernel.lambda_single * (weight - between / kernel.lambda_class - known)
 
     def invariants(self, state: InvariantState) -> dict[str, Float[Array, "..."]]:
         """E of (26), where F is carried: its change is then the error of the integration. Empty otherwise."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic
+from typing import Any, Generic, Literal
 
 import diffrax
 import equinox as eqx
@@ -145,8 +145,12 @@ def integrate(
     times: Float[Array, " times"],
     integration: Integration,
     observe: Callable[[State], Any] | None = None,
+    moving: Bool[Array, ""] | None = None,
 ) -> diffrax.Solution:
     """The compiled part of :func:`solve`, which never raises by itself; saves ``observe`` of a state if that is given.
+
+    ``moving`` = False holds the state where it is, whatever the equations say: for a member of an ensemble that cannot
+    be integrated and must not hold up the others.
 
     Diffrax's own run-time checks are host callbacks, which keep the program out of JAX's compilation cache and double
     the time to compile it. :func:`solve` has checked the same before; the command line switches them off
@@ -154,7 +158,7 @@ def integrate(
     """
     return diffrax.diffeqsolve(
         # Diffrax's own type for time is wider than the arrays it passes.
-        diffrax.ODETerm(flow.vector_field),  # pyright: ignore[reportArgumentType]
+        diffrax.ODETerm(flow.vector_field if moving is None else _Held(flow, moving)),  # pyright: ignore[reportArgumentType]
         integration.solver(),
         t0=times[0],
         t1=times[-1],
@@ -167,6 +171,17 @@ def integrate(
         max_steps=integration.max_steps,
         throw=False,
     )
+
+
+class _Held(eqx.Module, Generic[State]):
+    """The vector field of a flow, or 0 where it is not to move."""
+
+    flow: AbstractFlow[State]
+    moving: Bool[Array, ""]
+
+    def __call__(self, t: Float[Array, ""], state: State, args: Any) -> State:
+        """The slope."""
+        return jax.tree.map(lambda leaf: jnp.where(self.moving, leaf, 0.0), self.flow.vector_field(t, state, args))
 
 
 def _controller(flow: AbstractFlow[Any], integration: Integration) -> diffrax.AbstractAdaptiveStepSizeController:

@@ -21,6 +21,9 @@ from ntkflow.flows.noisy import AbstractNoisyFlow
 _FINEST = 2.0**-24
 """The Brownian paths are resolved to this share of the time span, whatever the step. So a key means one path."""
 
+_TOGETHER = 64
+"""Paths integrated side by side: their states at all saved times are in memory at once."""
+
 Observed = dict[str, Float[Array, "paths times ..."]]
 
 
@@ -65,6 +68,7 @@ def solve_paths(
     paths: int,
     step_size: float,
     observe: Callable[[State], dict[str, Float[Array, "..."]]] | None = None,
+    as_many_steps: int = 0,
     name: str = "the noisy flow",
 ) -> NoisyPaths:
     """Integrate a noisy flow from one state along independent Brownian paths.
@@ -83,6 +87,8 @@ def solve_paths(
         step_size: the longest step.
         observe: what is kept of a state, by name; the residual's norms (``residual_norms``) unless told. A function
             that was met before is not compiled again.
+        as_many_steps: go on past the last time until there are so many steps, for nothing but to share the compiled
+            program of a run with shorter steps.
         name: what messages call this flow.
 
     Raises:
@@ -93,8 +99,10 @@ def solve_paths(
         raise ValueError(f"{name}: at least one path is needed, not {paths}")
     grid = _step_grid(np.asarray(times, dtype=float), step_size, name)
     watch = flow.residual_norms if observe is None else observe
-    keys = jax.random.split(key, paths)
-    observed = integrate_paths(flow, initial, times, jnp.asarray(grid), keys, watch)
+    beyond = np.arange(1, as_many_steps - grid.size + 2) * (grid[-1] - grid[-2])
+    padded = jnp.asarray(np.append(grid, grid[-1] + beyond))
+    brownian = _brownian_paths(jax.random.split(key, paths), jnp.minimum(padded, times[-1]))
+    observed = integrate_paths(flow, initial, times, padded, brownian, watch)
     observed = {"residual_norms": observed} if observe is None else observed
     finite = np.ones((paths, times.size), dtype=bool)
     for values in observed.values():
@@ -117,15 +125,12 @@ def integrate_paths(
     initial: Any,
     times: Float[Array, " times"],
     grid: Float[Array, " steps"],
-    keys: Key[Array, " paths"],
+    brownian: Float[Array, "paths steps 3"],
     observe: Callable[[Any], Any],
 ) -> Any:
-    """The compiled part of :func:`solve_paths`, which never raises by itself: one path for each key."""
+    """The compiled part of :func:`solve_paths`, which never raises by itself. ``brownian``: at the ends of steps."""
 
-    def one(key: PRNGKeyArray) -> Any:
-        # All values at once: a walk down the tree for each step in turn would take longer than the equations do.
-        brownian = diffrax.LinearInterpolation(grid, _brownian_at(key, grid))
-
+    def one(path: Float[Array, "steps 3"]) -> Any:
         def diffusion(t: Any, state: Any, args: Any) -> lineax.FunctionLinearOperator:
             increments = jax.ShapeDtypeStruct((3,), grid.dtype)
             return lineax.FunctionLinearOperator(lambda increment: flow.noise(t, state, increment), increments)
@@ -133,21 +138,24 @@ def integrate_paths(
         solution = diffrax.diffeqsolve(
             diffrax.MultiTerm(
                 diffrax.ODETerm(flow.vector_field),  # pyright: ignore[reportArgumentType]
-                diffrax.ControlTerm(diffusion, brownian),
+                diffrax.ControlTerm(diffusion, diffrax.LinearInterpolation(grid, path)),
             ),
             diffrax.Heun(),
             t0=grid[0],
             t1=grid[-1],
             dt0=None,
             y0=initial,
-            saveat=diffrax.SaveAt(ts=times, fn=lambda t, state, args: observe(state)),
+            saveat=diffrax.SaveAt(ts=times),
             stepsize_controller=diffrax.StepTo(ts=grid),
             max_steps=grid.size,
+            # Nothing is differentiated: the plain loop compiles faster.
+            adjoint=diffrax.ForwardMode(),
             throw=False,
         )
-        return solution.ys
+        # Not inside the loop over steps, where side by side with other paths it would be done at every step.
+        return jax.lax.map(observe, solution.ys)
 
-    return jax.vmap(one)(keys)
+    return jax.lax.map(one, brownian, batch_size=_TOGETHER)
 
 
 def brownian_paths(key: PRNGKeyArray, paths: int, times: Float[Array, " times"]) -> Float[Array, "paths times 3"]:
@@ -156,14 +164,20 @@ def brownian_paths(key: PRNGKeyArray, paths: int, times: Float[Array, " times"])
     They start at 0 at ``times[0]``, and the span ends at ``times[-1]``.
     """
 
-    return jax.vmap(lambda key: _brownian_at(key, times))(jax.random.split(key, paths))
+    return _brownian_paths(jax.random.split(key, paths), times)
 
 
-def _brownian_at(key: PRNGKeyArray, times: Float[Array, " times"]) -> Float[Array, "times 3"]:
-    """One path, 0 at the first time."""
+@jax.jit
+def _brownian_paths(keys: Key[Array, " paths"], times: Float[Array, " times"]) -> Float[Array, "paths times 3"]:
+    """One path for each key, 0 at the first time. All values at once: a walk down the tree for every step in turn would
+    take longer than the equations do."""
     begin, end = times[0], times[-1]
-    tree = diffrax.VirtualBrownianTree(begin, end, tol=(end - begin) * _FINEST, shape=(3,), key=key)
-    return jax.vmap(lambda t: tree.evaluate(begin, t))(times)
+
+    def at(key: PRNGKeyArray, time: Float[Array, ""]) -> Float[Array, "3"]:
+        tree = diffrax.VirtualBrownianTree(begin, end, tol=(end - begin) * _FINEST, shape=(3,), key=key)
+        return jnp.asarray(tree.evaluate(begin, time))
+
+    return jax.vmap(jax.vmap(at, (None, 0)), (0, None))(keys, times)
 
 
 def _step_grid(times: np.ndarray, step_size: float, name: str) -> np.ndarray:

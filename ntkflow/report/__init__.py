@@ -3,6 +3,7 @@
 from ntkflow.report.comparison_figures import comparison_drawings
 from ntkflow.report.drawing import Drawing, RenderedFigure, render, write_figures
 from ntkflow.report.end_of_training_figures import end_of_training_drawings
+from ntkflow.report.ensemble_figures import ensemble_drawings
 from ntkflow.report.flow_figures import flow_drawings
 from ntkflow.report.html import render_report
 from ntkflow.report.regression_figures import regression_drawings
@@ -18,6 +19,7 @@ __all__ = [
     "colour",
     "comparison_drawings",
     "end_of_training_drawings",
+    "ensemble_drawings",
     "flow_drawings",
     "line",
     "part_colour",

@@ -13,6 +13,20 @@ from ntkflow.report.style import COLOURS, colour, line
 
 _INKS = tuple(name for name in COLOURS["light"] if name != "grey")
 
+_CHECKS = {
+    "invariant_drift": (
+        "relative drift",
+        "drift ‖E(t) − E(0)‖_F over the sum of the norms of both sides at t = 0: what the integration's error amounts "
+        "to, since the flow itself conserves E.",
+    ),
+    "scatter_minimum": (
+        "negative part of S",
+        "how far the smallest eigenvalue of the within-class scatter S is below 0, over ‖W‖²_F: rounding, since S is "
+        "taken from the invariant and has no negative eigenvalue. Times at which none is below 0 are left out.",
+    ),
+}
+"""Which check of the integration a result has, its title and what it is."""
+
 
 def flow_drawings(tree: xr.DataTree) -> tuple[Drawing, ...]:
     """All figures of a flow result."""
@@ -37,9 +51,7 @@ def flow_drawings(tree: xr.DataTree) -> tuple[Drawing, ...]:
             "invariant",
             "The invariant",
             "Left: cosine between the invariant's weight side WᵀW/m and its feature side, which reaches 1 if they "
-            "become "
-            "proportional. Right: drift ‖E(t) − E(0)‖_F over the sum of the norms of both sides at t = 0: what the "
-            "integration's error amounts to, since the flow itself conserves E.",
+            f"become proportional. Right: {_CHECKS[_check(tree)][1]}",
             lambda: _invariant(tree),
         ),
     )
@@ -56,6 +68,10 @@ def _times(theory: xr.Dataset) -> np.ndarray:
     times = theory["time"].to_numpy()
     # Time 0 has no place on a logarithmic axis: it is drawn at the first time after it.
     return np.maximum(times, times[1])
+
+
+def _check(tree: xr.DataTree) -> str:
+    return next(name for name in _CHECKS if name in tree["theory"])
 
 
 def _label(tree: xr.DataTree) -> str:
@@ -102,11 +118,12 @@ def _invariant(tree: xr.DataTree) -> Figure:
     for index, case in enumerate(cases):
         ink = colour(_INKS[index % len(_INKS)])
         left.semilogx(_times(theory), theory["invariant_alignment"].to_numpy()[index], color=ink, label=case)
-        right.loglog(_times(theory), positive(theory["invariant_drift"].to_numpy()[index]), color=ink)
+        values = theory[_check(tree)].to_numpy()[index]
+        right.loglog(_times(theory), positive(-values if _check(tree) == "scatter_minimum" else values), color=ink)
     left.set_ylim(min(0.0, float(theory["invariant_alignment"].min())), 1.05)
     left.set_title("alignment of the two sides")
     left.legend(loc="best", fontsize=9)
-    right.set_title("relative drift")
+    right.set_title(_CHECKS[_check(tree)][0])
     for axes in (left, right):
         axes.set_xlabel(_label(tree))
     return figure

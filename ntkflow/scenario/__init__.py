@@ -19,7 +19,9 @@ from ntkflow.scenario.end_of_training_kind import (
     RandomStart,
     SpectrumStart,
 )
-from ntkflow.scenario.flow_kind import FileState, FlowCase, FlowScenario, InitialState, RandomState, ZeroInvariantState
+from ntkflow.scenario.flow_ensemble import FlowEnsemble, Variation, refuse_disordered_values
+from ntkflow.scenario.flow_kind import FileState, FlowCase, FlowScenario, FlowSolver, InitialState
+from ntkflow.scenario.initial_states import RandomState, UnbalancedState, ZeroInvariantState
 from ntkflow.scenario.json_schema import json_schema
 from ntkflow.scenario.load import LoadedScenario, load_scenario, resolved_yaml
 from ntkflow.scenario.regression_kind import (
@@ -67,7 +69,9 @@ __all__ = [
     "FileData",
     "FileState",
     "FlowCase",
+    "FlowEnsemble",
     "FlowScenario",
+    "FlowSolver",
     "Forecast",
     "ForecastSolver",
     "GradientDescent",
@@ -96,13 +100,16 @@ __all__ = [
     "TimeGrid",
     "Training",
     "TrainingSolver",
+    "UnbalancedState",
     "UnequalClassesModel",
     "ValueNoise",
     "ValuesAtTime",
+    "Variation",
     "VaryingValuesModel",
     "WeightDecayModel",
     "ZeroInvariantState",
     "json_schema",
     "load_scenario",
+    "refuse_disordered_values",
     "resolved_yaml",
 ]

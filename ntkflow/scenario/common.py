@@ -78,14 +78,18 @@ class TimeGrid(Model):
         return self
 
 
+Method = Literal["auto", "tsit5", "dopri8", "rkc2", "kvaerno5", "kvaerno5_krylov"]
+METHODS = (
+    "The one with the least work expected, which the result names; explicit of order 5; explicit of order 8; "
+    "stabilised explicit of order 2, for stiff flows at moderate tolerances; implicit of order 5, for stiff flows of "
+    "few numbers; the same without a dense Jacobian, for stiff flows of many numbers."
+)
+
+
 class Solver(Model):
     """How a differential equation is integrated."""
 
-    method: Literal["tsit5", "dopri8", "rkc2", "kvaerno5"] = Field(
-        default="tsit5",
-        description="Explicit of order 5; explicit of order 8; stabilised explicit of order 2, for stiff flows at "
-        "moderate tolerances; implicit of order 5, for stiff flows of few numbers.",
-    )
+    method: Method = Field(default="tsit5", description=METHODS)
     rtol: Annotated[float, Field(gt=0, lt=1)] = Field(default=1e-10, description="Relative tolerance of a step.")
     atol: PositiveFloat = Field(default=1e-12, description="Absolute tolerance of a step.")
     max_steps: PositiveInt = Field(default=1_000_000, description="The solver gives up after so many steps.")

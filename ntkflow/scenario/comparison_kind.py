@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ntkflow.scenario.common import MAX_COUNT, LossScale, Model, PositiveFloat, PositiveInt, Seed, Solver
+from ntkflow.scenario.common import MAX_COUNT, LossScale, Method, Model, PositiveFloat, PositiveInt, Seed, Solver
 from ntkflow.scenario.data_sources import Data
 
 _AGAIN = "as many again, dense at first, after each snapshot"
@@ -27,7 +27,7 @@ class ForecastSolver(Solver):
     """How the forecasts are integrated: looser than training, which they only approximate, and stabilised: they are
     stiff."""
 
-    method: Literal["tsit5", "dopri8", "rkc2", "kvaerno5"] = Field(
+    method: Method = Field(
         default="rkc2", description="As for every solver; the forecasts' own default is the stabilised one."
     )
     rtol: Annotated[float, Field(gt=0, lt=1)] = Field(default=1e-6, description="Relative tolerance of a step.")

@@ -1,31 +1,24 @@
-"""The `flow` kind: a block-structured gradient flow without a network."""
+"""The `flow` kind: a block-structured gradient flow without a network, from single initial states or from many."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from ntkflow.scenario.common import BlockValues, FeatureProblem, LossScale, Model, PositiveFloat, Seed, Solver, TimeGrid
-
-
-class RandomState(Model):
-    """W ~ N(0, weight_scale²/n), H ~ feature_scale · N(0, 1), rectified if asked, b = 0."""
-
-    kind: Literal["random"] = Field(description="How the initial state is made.")
-    weight_scale: PositiveFloat = Field(default=1.0, description="Standard deviation of W times √n.")
-    feature_scale: PositiveFloat = Field(default=0.5, description="Standard deviation of H before rectification.")
-    rectified: bool = Field(default=True, description="Whether negative features are set to zero, as ReLU does.")
-
-
-class ZeroInvariantState(Model):
-    """A random state with invariant E = 0 and global feature mean 0, the assumptions of paper 3, Theorem 5.2."""
-
-    kind: Literal["zero_invariant"] = Field(description="How the initial state is made.")
-    feature_scale: PositiveFloat = Field(default=0.5, description="Standard deviation of the class means' coordinates.")
-    within_scale: Annotated[float, Field(ge=0)] = Field(
-        default=0.5, description="Standard deviation of the within-class coordinates."
-    )
+from ntkflow.scenario.common import (
+    METHODS,
+    BlockValues,
+    FeatureProblem,
+    LossScale,
+    Method,
+    Model,
+    Seed,
+    Solver,
+    TimeGrid,
+)
+from ntkflow.scenario.flow_ensemble import FlowEnsemble, refuse_disordered
+from ntkflow.scenario.initial_states import RandomState, UnbalancedState, ZeroInvariantState
 
 
 class FileState(Model):
@@ -35,7 +28,7 @@ class FileState(Model):
     path: str = Field(description="A .npz file, relative to the scenario.")
 
 
-InitialState = Annotated[RandomState | ZeroInvariantState | FileState, Field(discriminator="kind")]
+InitialState = Annotated[RandomState | ZeroInvariantState | UnbalancedState | FileState, Field(discriminator="kind")]
 
 
 class FlowCase(Model):
@@ -51,6 +44,12 @@ class FlowCase(Model):
     initial: InitialState = Field(description="Where the flow starts.")
 
 
+class FlowSolver(Solver):
+    """How the block flow is integrated: the method is chosen by the expected work unless told."""
+
+    method: Method = Field(default="auto", description=METHODS)
+
+
 class FlowScenario(Model):
     """A block-structured gradient flow from given or random initial states, without a network."""
 
@@ -63,17 +62,42 @@ class FlowScenario(Model):
     )
     problem: FeatureProblem = Field(description="Sizes.")
     kernel: BlockValues = Field(description="Values of the last-layer kernel Θʰ.")
-    representation: Literal["sample", "class"] = Field(
-        default="class", description="Integrate (19), all samples, or (25), class means and what is left of them."
+    representation: Literal["auto", "sample", "class", "invariant"] = Field(
+        default="auto",
+        description="Coordinates to integrate in: all samples, (19); class means and a factor of the scatter, (25); "
+        "the scatter from the invariant; or the cheapest of them. The flow is the same. An ensemble always uses the "
+        "invariant.",
+    )
+    samples: bool = Field(
+        default=True,
+        description="Whether the cases keep every single sample; metrics that need them are left out otherwise. An "
+        "ensemble never keeps them.",
     )
     time: TimeGrid = Field(description="How long, and when to save.")
-    solver: Solver = Field(default=Solver(), description="How to integrate.")
-    cases: Annotated[tuple[FlowCase, ...], Field(strict=False, min_length=1)] = Field(description="The initial states.")
+    solver: FlowSolver = Field(default=FlowSolver(), description="How to integrate.")
+    cases: Annotated[tuple[FlowCase, ...], Field(strict=False, min_length=1)] | None = Field(
+        default=None, description="The initial states, each a trajectory of its own; or an ensemble."
+    )
+    ensemble: FlowEnsemble | None = Field(default=None, description="Many initial states at once; or cases.")
 
     @field_validator("cases")
     @classmethod
-    def _distinct_names(cls, cases: tuple[FlowCase, ...]) -> tuple[FlowCase, ...]:
-        names = [case.name for case in cases]
+    def _distinct_names(cls, cases: tuple[FlowCase, ...] | None) -> tuple[FlowCase, ...] | None:
+        names = [case.name for case in cases or ()]
         if len(set(names)) < len(names):
             raise ValueError(f"every case needs its own name, but the names are {', '.join(names)}")
         return cases
+
+    @model_validator(mode="after")
+    def _cases_or_ensemble(self) -> FlowScenario:
+        if (self.cases is None) == (self.ensemble is None):
+            found = "neither" if self.cases is None else "both"
+            raise ValueError(f"either cases or an ensemble is needed, but there is {found}")
+        if self.ensemble is not None:
+            if self.representation not in ("auto", "invariant"):
+                raise ValueError(
+                    "an ensemble is integrated with the scatter from the invariant; representation: "
+                    f"{self.representation} is for cases"
+                )
+            refuse_disordered(self.kernel, self.ensemble)
+        return self

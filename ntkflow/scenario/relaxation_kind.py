@@ -18,7 +18,7 @@ from ntkflow.scenario.common import (
     Solver,
     TimeGrid,
 )
-from ntkflow.scenario.flow_kind import RandomState, ZeroInvariantState
+from ntkflow.scenario.initial_states import RandomState, ZeroInvariantState
 
 NotNegative = Annotated[float, Field(ge=0)]
 

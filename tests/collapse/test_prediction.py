@@ -203,6 +203,17 @@ def test_two_classes() -> None:
     assert initials(prediction(line)) == "uhhuh"
 
 
+def test_wrong_orientation_in_every_direction() -> None:
+    """Two classes: the part that grows is nothing but rounding, whose singular values have the ratio 1."""
+    start = make("wrong_orientation", 0, classes=2, per_class=3, features=5)
+    assert initials(prediction(start))[:3] == "fhf"
+    right = dataclasses.replace(
+        start, means=-(start.means - start.means.mean(axis=1, keepdims=True)), bias=0 * start.bias
+    )
+    right = dataclasses.replace(right, weight=start.weight - start.weight.mean(axis=0), targets=np.eye(2) - 0.5)
+    assert initials(prediction(right)) == "hhhhh"
+
+
 def test_too_few_dimensions_never_fit() -> None:
     """One feature for three classes; the same in seven dimensions is recognised, but rounding grows out of the line."""
     start = make("generic", 0)

@@ -33,6 +33,26 @@ REDUCED = {
         "descent={step_size: 0.02, steps: 500, momentum: 0.5}",
     ),
     "hyperbola": ("time.points=25",),
+    "imbalance": (
+        "problem={classes: 4, samples_per_class: 6, features: 6}",
+        "cases=[{name: ratio 1, model: {kind: block}}, "
+        "{name: ratio 5, model: {kind: unequal_classes, sizes: [10, 10, 2, 2]}}]",
+        "time.end=100.0",
+        "time.points=20",
+    ),
+    "noise": (
+        "problem={classes: 3, samples_per_class: 4, features: 5}",
+        "time.end=30.0",
+        "time.points=8",
+        "cases=[{name: constant, model: {kind: block}}, {name: white, model: {kind: noisy, "
+        "noise: {diagonal: 12.0, same_class: 6.0, different_class: 1.5}, step: 2.0, paths: 8}}]",
+    ),
+    "weight_decay": (
+        "problem={classes: 3, samples_per_class: 4, features: 8}",
+        "kernel={diagonal: 8.0, same_class: 6.4, different_class: 1.6}",
+        "loss_scale=32.0",
+        "time.points=25",
+    ),
     "residual_eigenspaces": (
         "problem={classes: 4, samples_per_class: 5}",
         "steps=60",

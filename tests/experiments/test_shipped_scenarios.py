@@ -24,6 +24,9 @@ GROUPS = {
     "block_flow": {"/theory", "/scenario"},
     "regression": {"/theory", "/descent", "/scenario"},
     "hyperbola": {"/theory", "/scenario"},
+    "imbalance": {"/theory", "/scenario"},
+    "noise": {"/theory", "/scenario"},
+    "weight_decay": {"/theory", "/scenario"},
     "residual_eigenspaces": {"/theory", "/scenario"},
 }
 STAGES = {
@@ -31,6 +34,9 @@ STAGES = {
     "block_flow": ["integrating", "writing"],
     "regression": ["kernel", "closed forms", "writing"],
     "hyperbola": ["integrating", "writing"],
+    "imbalance": ["integrating", "writing"],
+    "noise": ["integrating", "writing"],
+    "weight_decay": ["integrating", "writing"],
     "residual_eigenspaces": ["closed forms", "writing"],
 }
 

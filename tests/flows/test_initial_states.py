@@ -6,15 +6,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flows.lowering import lower_for_cuda
 from flows.paper_equations import Problem, invariant_sides
 
-from ntkflow.collapse import collapse_metrics
+from ntkflow.collapse import collapse_metrics, equal_bias_constants
 from ntkflow.flows import (
     InvariantSides,
     SampleFlow,
     SampleState,
     random_state,
     solve,
+    unbalanced_state,
     within_basis,
     zero_invariant_state,
 )
@@ -142,3 +144,90 @@ def test_random_state() -> None:
     assert np.array_equal(rectified.features, np.maximum(0, state.features))
     assert np.array_equal(rectified.weight, state.weight)
     assert not np.array_equal(random_state(jax.random.key(1), **sizes).features, rectified.features)
+
+
+def unbalanced(seed: int, **scales: float) -> SampleState:
+    return unbalanced_state(jax.random.key(seed), KERNEL, features=6, **scales)
+
+
+def invariant_of(state: SampleState) -> np.ndarray:
+    """E by the equations of the paper, in NumPy."""
+    weight_side, feature_side = invariant_sides(Problem(KAPPA, 4, np.eye(3), 1.0, arrays(state)), arrays(state))
+    return weight_side - feature_side
+
+
+def test_unbalanced_by_nothing_is_the_zero_invariant_state() -> None:
+    state, plain = unbalanced(0), zero_invariant_state(jax.random.key(0), KERNEL, features=6)
+    for ours, theirs in zip(arrays(state), arrays(plain), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-15)
+
+
+def test_the_invariant_of_an_unbalanced_state() -> None:
+    """E = (s² − 1)W₀ᵀW₀/m − S_out/μ_single, S_out outside of W₀ and the class means; ⟨h⟩ as long as told."""
+    ratio, outside, mean = 1.7, 0.3, 0.4
+    state = unbalanced(1, weight_ratio=ratio, outside_scale=outside, mean_scale=mean)
+    h, w, _ = arrays(state)
+    assert np.linalg.norm(h.mean(axis=1)) == pytest.approx(mean, rel=1e-12)
+    inside = np.linalg.qr(np.linalg.svd(w)[2][:3].T)[0]  # the row space of W, of dimension C with the mean's direction
+    away = h - np.repeat(h.reshape(6, 3, 4).mean(axis=2), 4, axis=1)
+    scatter = away @ away.T / 4
+    projector = np.eye(6) - inside @ inside.T
+    outer = projector @ scatter @ projector
+    # No correlation between inside and outside, or W would leave its space.
+    assert np.linalg.norm(projector @ scatter @ (np.eye(6) - projector)) <= 1e-14
+    # Of 9 directions over the samples, 2 are taken by what is inside: 3 · 7 squares of outside/√m are left.
+    assert 0.3 < np.trace(outer) / (21 * outside**2 / 4) < 2.5
+    expected = (ratio**2 - 1) * w.T @ w / ratio**2 / 4 - outer / (KAPPA[0] - KAPPA[1])
+    np.testing.assert_allclose(invariant_of(state), expected, rtol=0, atol=1e-13)
+
+
+def test_where_unbalanced_states_end() -> None:
+    """Scatter outside stays and is all that stays; a weight ratio spoils NC2 and NC3 only; a mean NC3 only."""
+    outside = unbalanced(2, outside_scale=0.3)
+    metrics, residual = end(outside)
+    assert residual <= 1e-8
+    assert metrics["nc2_etf_distance"] <= 1e-8
+    assert metrics["nc3_unit_means"] <= 1e-8
+    floor = -np.trace(invariant_of(outside)) * (KAPPA[0] - KAPPA[1])
+    # At the end M̄ᵀM̄ = √(μ_class/m) Φ, of the trace C − 1.
+    between = 2 * np.sqrt(float(KERNEL.lambda_class) / 4)
+    assert metrics["nc1_trace_ratio"] == pytest.approx(floor / between, rel=1e-7)
+
+    metrics, residual = end(unbalanced(2, weight_ratio=1.5))
+    assert residual <= 1e-8
+    assert metrics["nc1_trace_ratio"] <= 1e-12
+    assert metrics["nc2_etf_distance"] > 1e-2
+
+    shifted = unbalanced(2, mean_scale=0.5)
+    run = solve(FLOW, shifted, TIMES)
+    h, w, b = arrays(run.state_at(-1))
+    assert float(run.residual_norms[-1].max()) <= 1e-8
+    assert abs(b - b.mean()).max() <= 1e-9
+    assert abs(b.mean() - 1 / 3) > 0.02
+    gamma, theta = equal_bias_constants(b.mean(), KERNEL)
+    means = h.reshape(6, 3, 4).mean(axis=2)
+    for gram, constant in ((w @ w.T, gamma), (means.T @ means, theta)):
+        assert gram[0, 1] / gram[0, 0] == pytest.approx(float(-constant / (1 - constant)), abs=1e-7)
+
+
+def test_states_are_made_inside_compiled_programs() -> None:
+    def make(key: jax.Array, values: jax.Array, scale: jax.Array) -> SampleState:
+        kernel = BlockKernel(values[0], values[1], values[2], classes=3, per_class=4)
+        return unbalanced_state(key, kernel, features=6, weight_ratio=scale, outside_scale=scale, mean_scale=scale)
+
+    scales = jnp.asarray([0.5, 1.2])
+    keys = jax.random.split(jax.random.key(3), 2)
+    made = jax.jit(jax.vmap(make))(keys, jnp.tile(jnp.asarray(KAPPA), (2, 1)), scales)
+    for index, scale in enumerate([0.5, 1.2]):
+        alone = unbalanced_state(
+            keys[index], KERNEL, features=6, weight_ratio=scale, outside_scale=scale, mean_scale=scale
+        )
+        for ours, theirs in zip(jax.tree.leaves(made), arrays(alone), strict=True):
+            np.testing.assert_allclose(ours[index], theirs, rtol=0, atol=1e-13)
+    lowered = lower_for_cuda(make, keys[0], jnp.asarray(KAPPA), scales[0])
+    assert "callback" not in lowered
+
+
+def test_unbalanced_needs_room() -> None:
+    with pytest.raises(ValueError, match="at least C \\+ 1 = 4 features, not 3"):
+        unbalanced_state(jax.random.key(0), KERNEL, features=3)

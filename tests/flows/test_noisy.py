@@ -41,6 +41,7 @@ BASIS = np.asarray([[1.0, 3.0, 8.0], [1.0, 3.0, -4.0], [1.0, -1.0, 0.0]])
 RESIDUAL = ResidualFlow(BlockKernel(2.0, 1.0, 0.3, classes=3, per_class=4), loss_scale=8.0)
 START = jnp.asarray(np.random.default_rng(0).standard_normal((1, 12)))
 TIMES = jnp.linspace(0.0, 1.0, 3)
+FINE = jnp.linspace(0.0, 1.0, 41)  # Every Brownian path here is taken on it, for one compilation.
 
 
 def parts(residual: jax.Array) -> dict[str, jax.Array]:
@@ -65,12 +66,12 @@ def of_arrays(arrays: tuple[np.ndarray, ...]) -> dict[str, jax.Array]:
 def residuals() -> dict[float, NoisyPaths]:
     flow = NoisyFlow(RESIDUAL, STRONG)
     return {
-        step: solve_paths(flow, START, TIMES, key=KEY, paths=PATHS, step_size=step, observe=parts)
+        step: solve_paths(flow, START, TIMES, key=KEY, paths=PATHS, step_size=step, observe=parts, as_many_steps=40)
         for step in (0.05, 0.025)
     }
 
 
-STEPS = 50
+STEPS = 40
 GRID = jnp.linspace(0.0, PROBLEM.end, STEPS + 1)
 STEP = PROBLEM.end / STEPS
 
@@ -94,15 +95,20 @@ def correlated() -> dict[float, NoisyPaths]:
             TIMES,
             key=KEY,
             paths=PATHS,
-            step_size=0.0125,
+            step_size=0.025,
             observe=with_offsets,
         )
-        for tau in (0.2, 0.05)
+        for tau in (0.4, 0.1)
     }
 
 
 def with_offsets(state: OffsetState) -> dict[str, jax.Array]:
     return {**parts(state.state), "offsets": state.offsets}
+
+
+def brownian() -> np.ndarray:
+    """At TIMES."""
+    return np.asarray(brownian_paths(KEY, PATHS, FINE))[:, ::20]
 
 
 def exact(times: jax.Array, brownian: np.ndarray) -> np.ndarray:
@@ -114,7 +120,7 @@ def exact(times: jax.Array, brownian: np.ndarray) -> np.ndarray:
 
 def test_the_residual_along_given_paths(residuals: dict[float, NoisyPaths]) -> None:
     """The error of Heun's method along a path: first order in the step, and not Itô's solution."""
-    expected = exact(TIMES, np.asarray(brownian_paths(KEY, PATHS, TIMES)))
+    expected = exact(TIMES, brownian())
     errors = []
     for step in (0.05, 0.025):
         found = np.asarray(residuals[step].observed["parts"])
@@ -158,8 +164,8 @@ def test_mean_and_standard_error_are_what_they_are_called(residuals: dict[float,
 
 
 def test_brownian_paths_have_the_right_covariance() -> None:
-    times = jnp.asarray([0.0, 0.3, 0.4, 2.0])
-    found = np.asarray(brownian_paths(KEY, PATHS, times))
+    times = np.asarray(FINE)[[0, 6, 8, 40]]
+    found = np.asarray(brownian_paths(KEY, PATHS, FINE))[:, [0, 6, 8, 40]]
     increments = np.diff(found, axis=1)
     assert not found[:, 0].any()
     spread = increments / np.sqrt(np.diff(times))[:, None]
@@ -216,8 +222,9 @@ def test_what_the_noise_does_to_the_invariant(noisy: NoisyPaths) -> None:
         midpoint = jnp.sum(left[index] + right[index], axis=0) / 2
         size = float(jnp.linalg.norm(moved))
         assert size > 0.003 * float(InvariantSides.of(begin, KERNEL).scale)
-        assert float(jnp.linalg.norm(midpoint - moved)) <= 0.02 * size
-        assert float(jnp.linalg.norm(jnp.sum(left[index], axis=0) - moved)) > 0.04 * size
+        error = float(jnp.linalg.norm(midpoint - moved))
+        assert error <= 0.1 * size
+        assert float(jnp.linalg.norm(jnp.sum(left[index], axis=0) - moved)) >= 10 * error
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -264,22 +271,22 @@ def test_the_derivative_in_the_kernel(form: str) -> None:
 
 def test_correlated_fluctuations(correlated: dict[float, NoisyPaths]) -> None:
     """∫x dt = σB − τx, so R is known along each path; the variance of x is (σ²/2τ)(1 − exp(−2t/τ))."""
-    brownian = np.asarray(brownian_paths(KEY, PATHS, TIMES))
+    path = brownian()
     for tau, paths in correlated.items():
         offsets = np.asarray(paths.observed["offsets"])
-        expected = exact(TIMES, brownian - tau * offsets / np.asarray(STRONG))
+        expected = exact(TIMES, path - tau * offsets / np.asarray(STRONG))
         found = np.asarray(paths.observed["parts"])
         size = np.sqrt(np.mean(expected[:, -1] ** 2, axis=0))
         assert (np.sqrt(np.mean((found - expected)[:, -1] ** 2, axis=0)) <= 2e-3 * size).all()
         variance = np.asarray(STRONG) ** 2 / (2 * tau) * (1 - np.exp(-2 / tau))
         # Four standard errors, and Heun's own error: (h/τ)²/12 of the variance and less.
         ratio = offsets[:, -1].var(axis=0, ddof=1) / variance
-        assert np.abs(ratio - 1).max() <= 4 * np.sqrt(2 / PATHS) + (0.0125 / tau) ** 2
+        assert np.abs(ratio - 1).max() <= 4 * np.sqrt(2 / PATHS) + (0.025 / tau) ** 2
 
 
 def test_correlated_fluctuations_become_white(correlated: dict[float, NoisyPaths]) -> None:
     """Wong and Zakai: for τ → 0 on the same path, with an error of the order √τ, Stratonovich's solution."""
-    white = exact(TIMES, np.asarray(brownian_paths(KEY, PATHS, TIMES)))[:, -1]
+    white = exact(TIMES, brownian())[:, -1]
     errors = [
         np.sqrt(np.mean((np.asarray(paths.observed["parts"])[:, -1] - white) ** 2, axis=0))
         for paths in correlated.values()
@@ -291,7 +298,9 @@ def test_correlated_fluctuations_become_white(correlated: dict[float, NoisyPaths
 def test_paths_that_blow_up_are_named() -> None:
     flow = NoisyFlow(RESIDUAL, (0.0, 0.0, 1e30))
     with pytest.raises(SolverError, match=r"the case: 1500 of 1500 paths are no longer finite at t = 0\.5"):
-        solve_paths(flow, START, TIMES, key=KEY, paths=PATHS, step_size=0.05, observe=parts, name="the case")
+        solve_paths(
+            flow, START, TIMES, key=KEY, paths=PATHS, step_size=0.05, observe=parts, as_many_steps=40, name="the case"
+        )
 
 
 @pytest.mark.parametrize(
@@ -334,11 +343,11 @@ def test_it_lowers_for_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         assert "stablehlo" in lower_for_cuda(function, flow, state)
     text = lower_for_cuda(
-        lambda flow, start, times, keys: integrate_paths(flow, start, times, times, keys, parts),
+        lambda flow, start, times, brownian: integrate_paths(flow, start, times, times, brownian, parts),
         NoisyFlow(RESIDUAL, NOISE),
         START,
         jnp.linspace(0.0, 1.0, 6),
-        jax.random.split(KEY, 2),
+        brownian_paths(KEY, 2, jnp.linspace(0.0, 1.0, 6)),
     )
     assert "stablehlo.while" in text
     assert "callback" not in text

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from ntkflow.errors import ScenarioError
@@ -208,14 +209,14 @@ SPOILED = [
     pytest.param(
         "flow",
         ("rtol: 1e-8", "method: dopri5"),
-        "s.yaml:14:11: solver.method: expected 'tsit5', 'dopri8', 'rkc2' or 'kvaerno5', found the text 'dopri5'; "
-        "did you mean 'dopri8'?",
+        "s.yaml:14:11: solver.method: expected 'auto', 'tsit5', 'dopri8', 'rkc2', 'kvaerno5' or 'kvaerno5_krylov', "
+        "found the text 'dopri5'; did you mean 'dopri8'?",
         id="mistyped name",
     ),
     pytest.param(
         "flow",
         ("kind: zero_invariant", "kind: zero_invariants"),
-        "s.yaml:21:21: cases[1].initial.kind: expected 'file', 'random' or 'zero_invariant', "
+        "s.yaml:21:21: cases[1].initial.kind: expected 'file', 'random', 'unbalanced' or 'zero_invariant', "
         "found the text 'zero_invariants'; did you mean 'zero_invariant'?",
         id="mistyped kind inside",
     ),
@@ -263,14 +264,14 @@ SPOILED = [
         "s.yaml:6:9: kernel: expected a mapping with the keys diagonal, same_class, different_class, "
         "found the number 3\n"
         "s.yaml:7:1: solver_: unknown key; did you mean 'solver'? (known for kind 'flow': kind, name, description, "
-        "seed, loss_scale, problem, kernel, representation, time, solver, cases)",
+        "seed, loss_scale, problem, kernel, representation, samples, time, solver, cases, ensemble)",
         id="number for a mapping",
     ),
     pytest.param(
         "flow",
         ("initial: {kind: file, path: state.npz}", "initial: state.npz"),
-        "s.yaml:23:14: cases[2].initial: expected a mapping with the key kind ('file', 'random' or 'zero_invariant'), "
-        "found the text 'state.npz'",
+        "s.yaml:23:14: cases[2].initial: expected a mapping with the key kind ('file', 'random', 'unbalanced' or "
+        "'zero_invariant'), found the text 'state.npz'",
         id="text for a mapping of several kinds",
     ),
     pytest.param(
@@ -354,6 +355,62 @@ SPOILED = [
         ("name: zero invariant", "name: random"),
         "s.yaml:16:3: cases: every case needs its own name, but the names are random, random, saved",
         id="values wrong together in a list",
+    ),
+    pytest.param(
+        "many",
+        ("ensemble:\n", "cases: [{name: x, initial: {kind: random}}]\nensemble:\n"),
+        "s.yaml:2:1: either cases or an ensemble is needed, but there is both",
+        id="two ways at once",
+    ),
+    pytest.param(
+        "many",
+        ("kind: flow\n", "kind: flow\nrepresentation: sample\n"),
+        "s.yaml:2:1: an ensemble is integrated with the scatter from the invariant; representation: sample is for cases",
+        id="value for the other way",
+    ),
+    pytest.param(
+        "many",
+        ("values: [0, 0.5, 1.5]", "values: [0, 0.5, 2.5]"),
+        "s.yaml:2:1: the order diagonal > same_class > different_class >= 0 (paper 3, Definition 3.1) is violated by "
+        "3, 2, 2.5 of the member with kernel.different_class = 2.5",
+        id="a member's values wrong together",
+    ),
+    pytest.param(
+        "many",
+        ("kind: unbalanced, mean_scale: 0.2", "kind: zero_invariant"),
+        "s.yaml:9:3: ensemble: initial.weight_ratio is no value of an initial state of kind zero_invariant, which has "
+        "initial.feature_scale, initial.within_scale",
+        id="value of another initial state",
+    ),
+    pytest.param(
+        "many",
+        ("      low: 0.5\n", "      low: 0\n"),
+        "s.yaml:14:7: ensemble.vary[1]: initial.weight_ratio: draw: log_uniform needs low > 0, not 0",
+        id="no logarithm",
+    ),
+    pytest.param(
+        "many",
+        ("      low: 0.5\n", "      values: [1]\n"),
+        "s.yaml:14:7: ensemble.vary[1]: initial.weight_ratio: either values, or low and high, but not both",
+        id="listed and drawn",
+    ),
+    pytest.param(
+        "many",
+        ("      low: 0.5\n", ""),
+        "s.yaml:14:7: ensemble.vary[1]: initial.weight_ratio: values are needed, or low and high to draw between",
+        id="drawn from nowhere",
+    ),
+    pytest.param(
+        "many",
+        ("key: initial.weight_ratio", "key: kernel.different_class"),
+        "s.yaml:9:3: ensemble: every key may vary once, but they are kernel.different_class, kernel.different_class",
+        id="varied twice",
+    ),
+    pytest.param(
+        "many",
+        ("repeats: 4", "repeats: 400000"),
+        "s.yaml:9:3: ensemble: 1200000 members are asked for, more than 1000000",
+        id="too many members",
     ),
 ]
 
@@ -458,8 +515,9 @@ def _required(data: dict, path: KeyPath) -> bool:
     del _container(data, path)[path[-1]]
     try:
         SCENARIO.validate_python(data)
-    except ValueError:
-        return True
+    except ValidationError as error:
+        # Where one of several keys is needed, a mapping without any is wrong as a whole.
+        return any(detail["type"] in ("missing", "union_tag_not_found") for detail in error.errors())
     return False
 
 

@@ -10,7 +10,9 @@ from ntkflow.scenario import load_scenario
 from ntkflow.scenario.overrides import apply_overrides
 from ntkflow.scenario.paths import dotted, parse_path
 
-FLOW_KEYS = "kind, name, description, seed, loss_scale, problem, kernel, representation, time, solver, cases"
+FLOW_KEYS = (
+    "kind, name, description, seed, loss_scale, problem, kernel, representation, samples, time, solver, cases, ensemble"
+)
 
 
 def _applied(data: dict, *texts: str) -> dict:
@@ -138,8 +140,8 @@ def test_overrides_are_applied_before_the_check(tmp_path, example):
         ("time={}", "--set time={}: time.end: missing key, expected a number > 0 (Last time.)"),
         (
             "cases.1.initial.kind=rand",
-            "--set cases.1.initial.kind=rand: cases[1].initial.kind: expected 'file', 'random' or 'zero_invariant', "
-            "found the text 'rand'; did you mean 'random'?",
+            "--set cases.1.initial.kind=rand: cases[1].initial.kind: expected 'file', 'random', 'unbalanced' or "
+            "'zero_invariant', found the text 'rand'; did you mean 'random'?",
         ),
         (
             "kernel.diagonal=1",

@@ -102,7 +102,9 @@ def test_predicted_limits(
                 frames = max(frames, frame)
                 if frame > TOLERANCE:
                     wrong.append(f"frame off by {frame:.1e}")
-            if off > TOLERANCE:
+            # An eigenvalue of Ẽ too near to 0 for either integration to tell: counted as borderline, and held to 1e-4.
+            undecided = any("its sign decides" in reason for reason in limit.borderline)
+            if off > (1e-4 if undecided else TOLERANCE):
                 wrong.append(f"limit off by {off:.1e}, its own estimate {limit.error:.1e}")
             names_of_borderline = {reason.split(":")[0].split(" (")[0] for reason in limit.borderline}
             borderline.update(f"{family}: {name}" for name in names_of_borderline)
