@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
 from ntkflow import scenario as schema
 from ntkflow.errors import ScenarioError
@@ -37,10 +37,10 @@ class Members:
     combination: Int[np.ndarray, " members"]
     repeat: Int[np.ndarray, " members"]
     values: dict[str, Float[np.ndarray, " members"]]
-    keys: PRNGKeyArray
+    keys: Key[Array, " members"]
 
     @property
-    def tree(self) -> tuple[PRNGKeyArray, dict[str, Float[Array, " members"]]]:
+    def tree(self) -> tuple[Key[Array, " members"], dict[str, Float[Array, " members"]]]:
         """As :func:`ntkflow.flows.solve_ensemble` takes them."""
         return self.keys, {name: jnp.asarray(values) for name, values in self.values.items()}
 

@@ -152,7 +152,7 @@ def _run_paths(
     return CaseRecord(values, errors, effect)
 
 
-def _with_jumps(flow: AbstractFlow[Any], times: Float[Array, " times"]) -> Float[Array, " times"]:
+def _with_jumps(flow: AbstractFlow[Any], times: Float[Array, " times"]) -> Float[Array, " solved"]:
     """The saved times, and those at which the invariant jumps."""
     if not _jumping(flow):
         return times

@@ -103,7 +103,8 @@ def solve_ensemble(
         raise ValueError(f"{name}: a chunk is at least one member, not {chunk}")
     choices: tuple[str, ...] = ()
     if integration.method == "auto":
-        made = map(make, (_member(members, index) for index in range(count)))
+        # Compiled, so that a member for which making raises outside of it is marked here as it is below.
+        made = map(eqx.filter_jit(make), (_member(members, index) for index in range(count)))
         flow, initial = next((pair for pair in made if _finite(pair)), (None, None))
         if flow is None:
             raise _none_left(f"none of the {count} members starts from finite numbers", name)

@@ -38,8 +38,10 @@ class InvariantFlow(AbstractBlockFlow[InvariantState]):
     Ḣ₁ = −WᵀR₁(μ_class I + κ_n m 11ᵀ)/Z,  Ẇ = −m(R₁H₁ᵀ + WS)/Z,  ḃ = −mR₁1/Z,  R₁ = WH₁ + b1ᵀ − T.
 
     A right-hand side costs O(nC²); with single samples, whose F moves as Ḟ = −μ_single WᵀWF/Z, O(nC·rank F) more. S is
-    the difference of larger numbers: its error is about 1e-15‖W‖², and ‖WH₂‖ = √Tr(WSWᵀ) cannot be told from 0 below
-    about 3e-8‖W‖² unless F is carried. Not a formula of the sources; time is gradient-flow time of ‖R‖²_F/(2Z).
+    the difference of larger numbers. At one state that costs some 1e-16 of them; over a run the error of W and H₁ is in
+    it, at rtol = 1e-10 about 1e-11‖W‖² and at 1e-6 about 1e-8‖W‖², S slightly indefinite then. So ‖WH₂‖ = √Tr(WSWᵀ) is
+    not known below about the root of the tolerance unless F is carried; the class means do not suffer. Not a
+    formula of the sources; time is gradient-flow time of ‖R‖²_F/(2Z).
 
     Args:
         kernel: Θʰ, (κ_d, κ_c, κ_n).

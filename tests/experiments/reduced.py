@@ -53,6 +53,20 @@ REDUCED = {
         "loss_scale=32.0",
         "time.points=25",
     ),
+    "phase_diagram": (
+        "problem={classes: 3, samples_per_class: 4, features: 5}",
+        "time.points=12",
+        "ensemble.vary[0].values=[0.8, 1.0]",
+        "ensemble.vary[1].values=[0.0, 0.01, 0.1]",
+    ),
+    "kernel_ratio": (
+        "problem={classes: 3, samples_per_class: 4, features: 5}",
+        "kernel={diagonal: 8.0, same_class: 6.4, different_class: 1.6}",
+        "loss_scale=32.0",
+        "time={end: 600.0, points: 5, spacing: linear}",
+        "ensemble.repeats=3",
+        "ensemble.vary[0].values=[0.0, 6.0]",
+    ),
     "residual_eigenspaces": (
         "problem={classes: 4, samples_per_class: 5}",
         "steps=60",

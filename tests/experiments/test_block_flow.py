@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
+from experiments.command import SCENARIOS, ntkflow, settings
 from experiments.conftest import Runs
-from experiments.reduced import END
+from experiments.reduced import END, REDUCED
+
+from ntkflow.collapse import CLASS_METRICS, METRICS
+from ntkflow.results import read_result
 
 CLASSES, PER_CLASS = 3, 4
 
@@ -80,3 +86,70 @@ def test_the_summary_is_the_last_time(theory: xr.DataTree, runs: Runs) -> None:
             float(found["invariant_drift"].max()),
         ]
         assert list(row[1:]) == pytest.approx(expected, rel=1e-12)
+
+
+def test_what_was_chosen_is_said(theory: xr.DataTree, runs: Runs) -> None:
+    said = " ".join(runs.result("block_flow").summary.statements)
+    assert theory.attrs["representation"] in ("sample", "class")
+    assert f"Chosen: representation {theory.attrs['representation']}: " in said
+    for case in ("zero invariant", "random"):
+        method = theory.attrs["solver"].split(f"{case}: ")[1].split(";")[0]
+        assert f"solver {method}: about" in said
+        assert f"solver {method}: about" in theory.attrs["choices"]
+
+
+def run(folder: Path, *overrides: str) -> tuple[xr.Dataset, str]:
+    said = ntkflow("run", SCENARIOS / "block_flow.yaml", "-o", folder, *settings(*REDUCED["block_flow"], *overrides))
+    assert said.code == 0, said.err
+    with read_result(folder).tree() as tree:
+        return tree["theory"].to_dataset().load(), said.out
+
+
+@pytest.fixture(scope="module")
+def reduced(tmp_path_factory: pytest.TempPathFactory) -> tuple[xr.Dataset, str]:
+    folder = tmp_path_factory.mktemp("block_flow") / "invariant"
+    return run(folder, "representation=invariant", "samples=false", "solver.method=tsit5")
+
+
+def test_without_samples_by_the_invariant_it_is_the_same_flow(
+    theory: xr.DataTree, reduced: tuple[xr.Dataset, str]
+) -> None:
+    found, said = reduced
+    for name in (*CLASS_METRICS, "loss", "bias", "weight_gram", "invariant_alignment", "final_class_means"):
+        # The scatter is known up to 1e-15‖W‖², and metrics near 0 are lost in it.
+        np.testing.assert_allclose(found[name], theory[name], rtol=1e-5, atol=1e-7, err_msg=name)
+    assert found.attrs["representation"] == "invariant"
+    assert found.attrs["solver"] == "zero invariant: tsit5; random: tsit5"
+    assert found.attrs["choices"] == "nothing was left to choose"
+    left_out = set(METRICS) - set(CLASS_METRICS)
+    assert not {*left_out, "final_features", "invariant_drift"} & set(found)
+    assert set(METRICS) <= set(theory.to_dataset())
+    assert "Single samples were not kept (samples: false); the metrics nc1_within_std, nc1_cdnv, nc4_disagreement" in (
+        " ".join(said.split())
+    )
+
+
+def test_where_the_invariant_cannot_drift_rounding_in_the_scatter_is_reported(
+    reduced: tuple[xr.Dataset, str],
+) -> None:
+    found, said = reduced
+    least = float(found["scatter_minimum"].min())
+    assert -1e-13 < least < 1e-15
+    assert "least eigenvalue of the scatter" in said
+    # The state with zero invariant has S of full rank in its C - 1 directions, which collapse makes vanish.
+    collapsing = found["scatter_minimum"].sel(case="zero invariant").values
+    assert abs(collapsing[-1]) < 1e-6 < 1e-2 < collapsing[0]
+
+
+def test_every_sample_integrated_is_the_same_flow(theory: xr.DataTree, tmp_path: Path) -> None:
+    found, _ = run(tmp_path / "sample", "representation=sample", "solver.method=tsit5")
+    for name in (*METRICS, "loss", "final_features"):
+        np.testing.assert_allclose(found[name], theory[name], rtol=1e-5, atol=1e-8, err_msg=name)
+
+
+def test_a_state_that_overflows_is_refused_by_its_name(tmp_path: Path) -> None:
+    cases = "cases=[{name: huge, initial: {kind: random, weight_scale: 1.0e+308, feature_scale: 1.0e+308}}]"
+    message = ntkflow(
+        "run", SCENARIOS / "block_flow.yaml", "-o", tmp_path / "out", *settings(*REDUCED["block_flow"], cases)
+    ).refused()
+    assert message.startswith("case 'huge' starts from a state with numbers that are not finite"), message

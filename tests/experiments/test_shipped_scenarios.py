@@ -27,6 +27,8 @@ GROUPS = {
     "imbalance": {"/theory", "/scenario"},
     "noise": {"/theory", "/scenario"},
     "weight_decay": {"/theory", "/scenario"},
+    "phase_diagram": {"/theory", "/combinations", "/scenario"},
+    "kernel_ratio": {"/theory", "/combinations", "/scenario"},
     "residual_eigenspaces": {"/theory", "/scenario"},
 }
 STAGES = {
@@ -37,6 +39,8 @@ STAGES = {
     "imbalance": ["integrating", "writing"],
     "noise": ["integrating", "writing"],
     "weight_decay": ["integrating", "writing"],
+    "phase_diagram": ["integrating", "writing"],
+    "kernel_ratio": ["integrating", "writing"],
     "residual_eigenspaces": ["closed forms", "writing"],
 }
 

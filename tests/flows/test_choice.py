@@ -37,7 +37,7 @@ def times(end: float) -> Array:
 
 
 class Counted(AbstractFlow[Array]):
-    """ẏ = −λy + λ cos t in a flow's clothes; its right-hand side is counted on the host."""
+    """ẏ = −λy as a flow; its right-hand side is counted on the host."""
 
     rates: Float[Array, " rates"]
     loss_scale: Float[Array, ""]
@@ -88,7 +88,7 @@ def test_expected_steps_of_an_explicit_method(runs: dict[tuple[str, float], Any]
 
 @pytest.mark.parametrize("end", [10.0, 3000.0])
 def test_expected_right_hand_sides_of_the_stabilised_method(end: float) -> None:
-    flow = Counted(jnp.geomspace(1e-2, 3.0, 20), jnp.asarray(1.0), [])
+    flow = Counted(rates=jnp.geomspace(1e-2, 3.0, 20), loss_scale=jnp.asarray(1.0), calls=[])
     start = jnp.ones(20)
     solve(flow, start, times(end), Integration("rkc2", rtol=1e-6, atol=1e-9))
     jax.effects_barrier()
@@ -133,8 +133,8 @@ def test_what_is_chosen_and_why(end: float, rtol: float, expected: set[str]) -> 
 
 def test_a_flow_that_turns_does_not_get_the_stabilised_method() -> None:
     """Stages of RKC2 cover the negative real axis only. The same stiffness with real rates does get it."""
-    real = Counted(jnp.asarray([1.0, 50.0]), jnp.asarray(1.0), [])
-    turning = Rotation(jnp.asarray([50.0]), jnp.asarray(1.0), [])
+    real = Counted(rates=jnp.asarray([1.0, 50.0]), loss_scale=jnp.asarray(1.0), calls=[])
+    turning = Rotation(rates=jnp.asarray([50.0]), loss_scale=jnp.asarray(1.0), calls=[])
     assert choose_method(real, jnp.ones(2), times(100.0), 1e-6)[0] == "rkc2"
     method, why = choose_method(turning, jnp.ones(2), times(100.0), 1e-6)
     assert method != "rkc2"

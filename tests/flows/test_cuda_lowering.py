@@ -18,13 +18,15 @@ from ntkflow.flows import (
     ClassState,
     FrozenKernelFlow,
     Integration,
+    InvariantFlow,
     ResidualFlow,
     SampleFlow,
     SampleState,
     integrate,
+    random_state,
     sample_residual,
 )
-from ntkflow.kernels import TangentKernel, layer_factors
+from ntkflow.kernels import BlockKernel, TangentKernel, layer_factors
 from ntkflow.networks import MLP
 from ntkflow.training import ParameterFlow, Problem, descend
 
@@ -41,20 +43,35 @@ def flows() -> dict[str, tuple[AbstractFlow, Any]]:
     return {
         "sample": (SampleFlow(PROBLEM.kernel, loss_scale=12.0), sample),
         "class": (ClassFlow(PROBLEM.kernel, loss_scale=12.0), ClassState.from_sample(sample, 3)),
+        "class in a frame": ClassFlow.starting_at(sample, PROBLEM.kernel, loss_scale=12.0),
+        "invariant": InvariantFlow.starting_at(sample, PROBLEM.kernel, loss_scale=12.0),
+        "invariant with samples": InvariantFlow.starting_at(sample, PROBLEM.kernel, loss_scale=12.0, samples=True),
         "residual": (ResidualFlow(PROBLEM.kernel, loss_scale=12.0), sample_residual(sample, jnp.eye(3))),
         "frozen": (FrozenKernelFlow(tangent, targets=jnp.eye(3), loss_scale=12.0), features),
         "parameters": (ParameterFlow(NETWORK, problem), eqx.filter(NETWORK, eqx.is_inexact_array)),
     }
 
 
-@pytest.mark.parametrize("name", ["sample", "class", "residual", "frozen", "parameters"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sample",
+        "class",
+        "class in a frame",
+        "invariant",
+        "invariant with samples",
+        "residual",
+        "frozen",
+        "parameters",
+    ],
+)
 def test_vector_fields(name: str) -> None:
     flow, state = flows()[name]
     text = lower_for_cuda(lambda flow, state: flow.vector_field(jnp.asarray(0.0), state, None), flow, state)
     assert "stablehlo" in text
 
 
-@pytest.mark.parametrize("method", ["tsit5", "dopri8", "rkc2", "kvaerno5"])
+@pytest.mark.parametrize("method", ["tsit5", "dopri8", "rkc2", "kvaerno5", "kvaerno5_krylov"])
 def test_integration(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Diffrax checks at run time that traced times increase, by a call back to Python, which an export cannot hold (on
     a real GPU it is no obstacle). Hence what EQX_ON_ERROR=off would have done, and a number of times met nowhere else,
@@ -64,6 +81,24 @@ def test_integration(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     flow, state = flows()["sample"]
     text = lower_for_cuda(integrate, flow, state, jnp.linspace(0.0, 1.0, 7), Integration(method=method))
     assert "stablehlo.while" in text  # Diffrax' loop over steps
+    assert "callback" not in text
+
+
+def test_an_ensemble(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an ensemble is compiled to: states made from keys, eigenbases, and the integration, all under vmap."""
+    monkeypatch.setattr("equinox._errors.EQX_ON_ERROR", "off")
+
+    def member(key: jax.Array, kappa: jax.Array) -> jax.Array:
+        kernel = BlockKernel(kappa[0], kappa[1], kappa[2], classes=3, per_class=4)
+        state = random_state(jax.random.wrap_key_data(key), classes=3, per_class=4, features=5)
+        flow, initial = InvariantFlow.starting_at(state, kernel, loss_scale=12.0, all_directions=True)
+        moving = jnp.isfinite(flow.eigenvalues).all()
+        times = jnp.linspace(0.0, 1.0, 8)
+        return integrate(flow, initial, times, Integration("rkc2"), flow.residual_norms, moving).ys
+
+    keys = jax.random.key_data(jax.random.split(jax.random.key(0), 3))
+    text = lower_for_cuda(jax.vmap(member), keys, jnp.tile(jnp.asarray([1.9, 1.2, 0.4]), (3, 1)))
+    assert "stablehlo.while" in text
     assert "callback" not in text
 
 

@@ -130,7 +130,9 @@ def test_all_members_failing() -> None:
 def test_memory() -> None:
     """Refused before anything is compiled, with what would fit."""
     run = {"observe": observe, "name": "the sweep"}
-    with pytest.raises(UserError, match=r"the sweep: 7 members at once need .*iB of memory, but .*can be used") as error:
+    with pytest.raises(
+        UserError, match=r"the sweep: 7 members at once need .*iB of memory, but .*can be used"
+    ) as error:
         solve_ensemble(make, members(), TIMES, INTEGRATION, chunk=7, memory=40_000, **run)
     fits = int(str(error.value).split("A chunk of ")[1].split()[0])
     assert 1 <= fits < 7

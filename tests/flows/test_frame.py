@@ -100,7 +100,10 @@ def test_a_small_part_in_a_direction_of_its_own_is_kept(part: str, size: float) 
     given = SampleState(jnp.asarray(h), jnp.asarray(w), given.bias)
     frame, inside = compress(given, 3)
     back = frame.sample_state(inside)
-    for one, other in [(direction @ np.asarray(back.features), direction @ h), (back.weight @ direction, w @ direction)]:
+    for one, other in [
+        (direction @ np.asarray(back.features), direction @ h),
+        (back.weight @ direction, w @ direction),
+    ]:
         assert np.abs(np.asarray(one) - other).max() <= 1e-4 * size
     check(given, 3, frame, inside)
 

@@ -153,17 +153,36 @@ def test_drift_of_the_invariant_over_a_long_run(long_runs: dict[tuple[str, bool]
 
 
 def test_the_scatter_of_the_invariant_stays_one(long_runs: dict[tuple[str, bool], Any]) -> None:
-    """Symmetric exactly; positive semi-definite up to what the integration leaves, at every saved time."""
+    """Symmetric; positive semi-definite up to 1e-12‖W‖² at every saved time, at a tolerance of 1e-10."""
     run = long_runs["invariant", False]
     for index in range(5):
         state = run.state_at(index)
         s = np.asarray(run.flow.scatter(state))
         size = float(jnp.linalg.norm(state.weight)) ** 2
         assert np.abs(s - s.T).max() <= 1e-15 * size
-        assert np.linalg.eigvalsh(s).min() >= -1e-10 * size
+        assert np.linalg.eigvalsh(s).min() >= -1e-12 * size
         # The trace of WSWᵀ is what the within-class norm comes from.
         trace = np.trace(np.asarray(state.weight) @ s @ np.asarray(state.weight).T)
         assert abs(float(jnp.trace(run.flow.logit_scatter(state))) - trace) <= 1e-13 * size**2
+
+
+def test_without_samples_the_within_class_norm_is_no_better_than_the_root_of_the_tolerance() -> None:
+    """At rtol = 1e-6 an error of the integration remains in S where S itself is gone. The class means do not suffer,
+    and with F carried nothing does."""
+    kernel = BlockKernel(1.9, 1.2, 0.4, classes=3, per_class=4)
+    state = zero_invariant_state(jax.random.key(0), kernel, features=5)
+    norms, smallest = {}, {}
+    for samples in (True, False):
+        flow, initial = InvariantFlow.starting_at(state, kernel, loss_scale=1.0, samples=samples)
+        run = solve(flow, initial, jnp.linspace(0.0, 40.0, 5), Integration("rkc2", rtol=1e-6, atol=1e-9))
+        norms[samples] = np.asarray(run.residual_norms)
+        last = run.state_at(2)
+        smallest[samples] = float(jnp.linalg.eigvalsh(flow.scatter(last))[0] / jnp.sum(last.weight**2))
+    assert norms[True][-1, 2] <= 1e-8 * norms[True][0, 2]
+    assert 1e-7 < norms[False][-1, 2] / norms[False][0, 2] <= 1e-3
+    assert norms[False][-1, :2].max() <= 1e-7
+    assert -1e-7 <= smallest[False] < -1e-10
+    assert smallest[True] >= -1e-12
 
 
 @pytest.mark.parametrize("weight_scale", [1e-2, 1.0, 1e2])
@@ -229,7 +248,7 @@ def test_all_directions_make_the_same_flow() -> None:
     assert relative_difference(slopes[1], slopes[0]) <= 1e-12
 
 
-def test_reverse_time_derivatives_of_a_zero_invariant() -> None:
+def test_derivatives_of_a_zero_invariant() -> None:
     """E = 0 has no eigenvectors to differentiate. The derivative of the slope by the state and by κ against that of the
     class form, in feature space."""
     kernel = BlockKernel(1.9, 1.2, 0.4, classes=3, per_class=4)

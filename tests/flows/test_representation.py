@@ -72,7 +72,9 @@ def test_kinds_and_what_they_carry() -> None:
 def test_a_representation_is_for_the_flow_of_samples() -> None:
     residual = ResidualFlow(PROBLEM.kernel, loss_scale=1.0)
     start = sample_residual(PROBLEM.state, jnp.eye(3))
-    with pytest.raises(ValueError, match="the run: representation is a choice for a SampleFlow, not for a ResidualFlow"):
+    with pytest.raises(
+        ValueError, match="the run: representation is a choice for a SampleFlow, not for a ResidualFlow"
+    ):
         solve(residual, start, TIMES, representation="class", name="the run")
     flow = SampleFlow(BlockKernel(1.0, 1.0, 0.2, classes=3, per_class=4), loss_scale=1.0)
     with pytest.raises(ValueError, match="mu_single > 0"):

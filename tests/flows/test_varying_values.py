@@ -212,9 +212,9 @@ def test_one_snapshot_is_the_class_flow() -> None:
 
 
 def test_steps_do_not_go_across_a_jump() -> None:
-    """For an instant κ is 2 000 times larger. Adaptive steps of the size of before and after would not see it."""
-    slow, fast, end = (0.011, 0.01, 0.0), (20.0, 19.0, 0.0), PROBLEM.end
-    instant = 0.01 * end
+    """For an instant κ is two million times larger. Adaptive steps of the size of before and after would not see it."""
+    slow, fast, end = (0.011, 0.01, 0.0), (2e4, 1.9e4, 0.0), PROBLEM.end
+    instant = 1e-5 * end
     initial = tuple(0.05 * array for array in PROBLEM.initial)
     flow = VaryingValuesFlow(
         jnp.asarray([0.0, end / 2, end / 2 + instant]),

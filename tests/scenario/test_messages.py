@@ -365,7 +365,8 @@ SPOILED = [
     pytest.param(
         "many",
         ("kind: flow\n", "kind: flow\nrepresentation: sample\n"),
-        "s.yaml:2:1: an ensemble is integrated with the scatter from the invariant; representation: sample is for cases",
+        "s.yaml:2:1: an ensemble is integrated with the scatter from the invariant; representation: sample is for "
+        "cases",
         id="value for the other way",
     ),
     pytest.param(
