@@ -964,7 +964,7 @@ def test_thm52_zero_invariant_needed_on_the_coupled_space_only():
     assert norm(p.invariant(p.join(inside @ means, inside @ within), W)) < TIGHT
     H = p.join(inside @ means, inside @ within + outside @ spread)
     assert norm(p.invariant(H, W)) > 0.1
-    H, W, b = p.flow((H, W, p.one / p.C), [0, 80.0])[-1]
+    H, W, _ = p.flow((H, W, p.one / p.C), [0, 80.0])[-1]
     H1, H2 = p.split(H)
     assert close(H2, outside @ spread, 1e-6)
     M = H1 @ p.P
