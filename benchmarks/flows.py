@@ -30,9 +30,12 @@ from ntkflow.flows import (
     AbstractFlow,
     Integration,
     InvariantFlow,
+    SampleFlow,
     choose_method,
     integrate,
+    random_state,
     represent,
+    solve,
     solve_ensemble,
 )
 
@@ -334,7 +337,7 @@ def one_right_hand_side(flow: Any, state: Any) -> float:
 
 
 def ensembles() -> None:
-    """10⁴ trajectories at (10, 32, 12) to t = 20, against one at a time."""
+    """Thousands of trajectories at (10, 32, 12) to t = 20, against one at a time."""
     problem = ReferenceProblem(10, 32, 12)
     kernel, times = problem.kernel, problem.times(20.0)
 
@@ -343,15 +346,18 @@ def ensembles() -> None:
         return InvariantFlow.starting_at(state, kernel, loss_scale=problem.loss_scale, all_directions=True)
 
     title(
-        "Ensembles: 10⁴ trajectories, t = 20, rtol 1e-6",
+        "Ensembles: (10, 32, 12), t = 20, rtol 1e-6; time of a trajectory, compilation of the ensemble included",
         "solver",
-        "one at a time",
+        "members",
         "in an ensemble",
+        "`solve`, one at a time",
+        "ratio",
+        "compiled `integrate`, one at a time",
         "ratio",
         "peak memory",
     )
-    keys = jax.random.split(jax.random.key(0), 10_000)
-    for method in ("tsit5", "rkc2"):
+    for method, members in (("tsit5", 10_000), ("rkc2", 2_000)):
+        keys = jax.random.split(jax.random.key(0), members)
         settings = Integration(method, RTOL, ATOL)  # pyright: ignore[reportArgumentType]
 
         @eqx.filter_jit
@@ -359,19 +365,34 @@ def ensembles() -> None:
             flow, initial = make(key)
             return integrate(flow, initial, times, settings, flow.residual_norms).ys
 
-        some = iter(keys[:64])
-        single = in_turns({"alone": lambda some=some: alone(next(some))}, repeats=40)["alone"].seconds
+        def solved(key: jax.Array, settings: Integration = settings) -> Any:
+            state = random_reference_state(problem, key)
+            flow = SampleFlow(kernel, loss_scale=problem.loss_scale)
+            return solve(flow, state, times, settings, representation="invariant", samples=False).residual_norms
+
+        some, others = iter(keys[:64]), iter(keys[64:128])
+        single = in_turns(
+            {"integrate": lambda some=some: alone(next(some)), "solve": lambda others=others: solved(next(others))},
+            repeats=40,
+        )
         clock = time.perf_counter()
         result = solve_ensemble(make, keys, times, settings, observe=lambda flow, state: flow.residual_norms(state))
         each = (time.perf_counter() - clock) / result.members
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        row(method, f"{1e3 * single:.3g} ms", f"{1e3 * each:.3g} ms", f"{single / each:.3g}", f"{peak:.2g} GiB")
+        row(
+            method,
+            members,
+            f"{1e3 * each:.3g} ms",
+            f"{1e3 * single['solve'].seconds:.3g} ms",
+            f"{single['solve'].seconds / each:.3g}",
+            f"{1e3 * single['integrate'].seconds:.3g} ms",
+            f"{single['integrate'].seconds / each:.3g}",
+            f"{peak:.2g} GiB",
+        )
 
 
 def random_reference_state(problem: ReferenceProblem, key: jax.Array) -> Any:
     """The reference problem's initial state from a key."""
-    from ntkflow.flows import random_state
-
     return random_state(key, classes=problem.classes, per_class=problem.per_class, features=problem.features)
 
 

@@ -20,12 +20,35 @@ from ntkflow.kernels import BlockKernel
 
 
 class InvariantState(eqx.Module):
-    """H₁, W and b in the eigenbasis of E, and F with FFᵀ = S where single samples are wanted (None otherwise)."""
+    """H₁, W and b in the eigenbasis of E, and F with FFᵀ = S where single samples are wanted (None otherwise).
 
-    class_means: Float[Array, "dims classes"]
-    weight: Float[Array, "outputs dims"]
-    bias: Float[Array, " outputs"]
-    within: Float[Array, "dims rank"] | None
+    W and H₁ᵀ are one array, one above the other: a right-hand side is then two products of matrices, and an integrator
+    has one array less to go through.
+    """
+
+    rows: Float[Array, "*times outputs_and_classes dims"]
+    bias: Float[Array, "*times outputs"]
+    within: Float[Array, "*times dims rank"] | None
+
+    @staticmethod
+    def of(
+        class_means: Float[Array, "dims classes"],
+        weight: Float[Array, "outputs dims"],
+        bias: Float[Array, " outputs"],
+        within: Float[Array, "dims rank"] | None,
+    ) -> InvariantState:
+        """From its parts."""
+        return InvariantState(jnp.concatenate([weight, class_means.T]), bias, within)
+
+    @property
+    def weight(self) -> Float[Array, "*times outputs dims"]:
+        """W."""
+        return self.rows[..., : self.bias.shape[-1], :]
+
+    @property
+    def class_means(self) -> Float[Array, "*times dims classes"]:
+        """H₁."""
+        return jnp.swapaxes(self.rows[..., self.bias.shape[-1] :, :], -1, -2)
 
 
 class InvariantFlow(AbstractBlockFlow[InvariantState]):
@@ -125,7 +148,7 @@ class InvariantFlow(AbstractBlockFlow[InvariantState]):
             eigenvalues = jnp.diagonal(invariant)
             rest = invariant - jnp.diag(eigenvalues)
         turned = Frame(frame.directions @ rotation, frame.samples)
-        initial = InvariantState(
+        initial = InvariantState.of(
             class_means=rotation.T @ inside.class_means,
             weight=inside.weight @ rotation,
             bias=inside.bias,
@@ -135,26 +158,28 @@ class InvariantFlow(AbstractBlockFlow[InvariantState]):
 
     def vector_field(self, t: Float[Array, ""], state: InvariantState, args: Any) -> InvariantState:
         """The right-hand side."""
-        kernel, m = self.kernel, self.kernel.per_class
-        logits = state.weight @ state.class_means
+        kernel, m, rows = self.kernel, self.kernel.per_class, state.rows
+        outputs, classes = self.targets.shape
+        gram = rows[:outputs] @ rows.T
+        logits = gram[:, outputs:]
         residual = (logits + state.bias[:, None] - self.targets) / self.loss_scale
         total = jnp.sum(residual, axis=1)
         coupled = kernel.lambda_class * residual + kernel.different_class * m * total[:, None]
-        # R₁H₁ᵀ + WS with both factors of H₁ᵀ together: five products of C·C·n numbers in all.
         single = kernel.lambda_single / self.loss_scale
         corrected = logits - kernel.alpha * jnp.sum(logits, axis=1, keepdims=True)
+        # R₁H₁ᵀ + WS but for −μ_single WE, as combinations of the rows of W and of H₁ᵀ.
+        of_weight = single / m * gram[:, :outputs]
         of_means = residual - single / kernel.lambda_class * corrected
-        of_weight = single / m * (state.weight @ state.weight.T)
-        descent = of_means @ state.class_means.T + of_weight @ state.weight - single * self.by_invariant(state.weight)
+        combinations = jnp.block([[m * of_weight, m * of_means], [coupled.T, jnp.zeros((classes, classes))]])
+        own = jnp.concatenate([jnp.broadcast_to(m * single, (outputs,)), jnp.zeros(classes)])
         within = state.within
         return InvariantState(
-            class_means=-state.weight.T @ coupled,
-            weight=-m * descent,
+            rows=own[:, None] * self.by_invariant(rows) - combinations @ rows,
             bias=-m * total,
-            within=None if within is None else -single * (state.weight.T @ (state.weight @ within)),
+            within=None if within is None else -single * (rows[:outputs].T @ (rows[:outputs] @ within)),
         )
 
-    def by_invariant(self, weight: Float[Array, "outputs dims"]) -> Float[Array, "outputs dims"]:
+    def by_invariant(self, weight: Float[Array, "rows dims"]) -> Float[Array, "rows dims"]:
         """WE: element by element; the derivative of E is not."""
         return weight * self.eigenvalues if self.rest is None else times_diagonal(weight, self.eigenvalues, self.rest)
 

@@ -162,7 +162,9 @@ def _classes(tree: xr.DataTree) -> Figure:
                 _times(theory), cosine[index, 1:, first, second], label=f"{first}, {second}", **shared
             )
         panels[0, index].set_title(case)
-        panels[1, index].set_xlabel(time_label(str(tree["scenario"].attrs["loss_scale"])) if count == 1 else "time")
+        scale = str(tree["scenario"].attrs["loss_scale"])
+        # Three panels side by side have no room for the whole label.
+        panels[1, index].set_xlabel(time_label(scale) if count == 1 else f"time, {scale}")
         image = panels[2, index].imshow(cosine[index, -1], vmin=-1, vmax=1, cmap="cividis")
         _numbers(panels[2, index], cosine[index, -1])
     highest = float(np.nanmax(residual))

@@ -102,9 +102,9 @@ def expected() -> dict[str, np.ndarray]:
     ("name", "kind", "integration", "tolerance"),
     [
         ("random", "sample", TSIT5, 1e-6),
-        ("random", "class", TSIT5, 1e-6),
+        pytest.param("random", "class", TSIT5, 1e-6, marks=pytest.mark.slow),
         ("random", "invariant", TSIT5, 1e-6),
-        ("random", "invariant with samples", TSIT5, 1e-6),
+        pytest.param("random", "invariant with samples", TSIT5, 1e-6, marks=pytest.mark.slow),
         ("random", "invariant", RKC2, 1e-3),
         ("E = 0", "invariant", TSIT5, 1e-6),
     ],
