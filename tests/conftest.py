@@ -23,11 +23,10 @@ settings.load_profile("ntkflow")
 install_import_hook("ntkflow", "runtime_types.check")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker for each file, and one for all files that look at the shipped scenarios: each is run once, not once a
-    worker."""
-    shipped = {item.path for item in items if "runs" in getattr(item, "fixturenames", ())}
-    for item in items:
-        group = "shipped scenarios" if item.path in shipped else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """One worker for each file, and one for all of the experiments: each shipped scenario is run once.
+
+    Here and not in ``pytest_collection_modifyitems``, where pytest-xdist has read the marks already.
+    """
+    group = "experiments" if item.path.parent.name == "experiments" else str(item.path)
+    item.add_marker(pytest.mark.xdist_group(group))
