@@ -16,11 +16,11 @@ demo: environment
 	$(RUN)ntkflow run scenarios/digits.yaml --output $(OUT) --overwrite
 
 test: lint types contracts docs
-	$(RUN)pytest -n auto --dist loadgroup
+	$(RUN)pytest -n auto --dist loadfile
 
 # The rooms without whole runs: for before a commit.
 fast: environment
-	$(RUN)pytest -n auto --dist loadgroup --ignore tests/experiments --ignore tests/test_cli.py --ignore tests/test_docs.py
+	$(RUN)pytest -n auto --dist loadfile --ignore tests/experiments --ignore tests/test_cli.py --ignore tests/test_docs.py
 
 lint: environment
 	$(RUN)ruff check .

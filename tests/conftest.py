@@ -10,7 +10,6 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("EQX_ON_ERROR", "off")
 
 import jax
-import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
@@ -21,12 +20,3 @@ settings.register_profile("ntkflow", deadline=None, max_examples=25, derandomize
 settings.load_profile("ntkflow")
 
 install_import_hook("ntkflow", "runtime_types.check")
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """One worker for each file, and one for all of the experiments: each shipped scenario is run once.
-
-    Here and not in ``pytest_collection_modifyitems``, where pytest-xdist has read the marks already.
-    """
-    group = "experiments" if item.path.parent.name == "experiments" else str(item.path)
-    item.add_marker(pytest.mark.xdist_group(group))

@@ -137,6 +137,7 @@ def test_rates_are_those_of_the_linearised_flow(limits: dict[tuple[str, int], tu
         assert limit.slowest_rate <= jacobian[jacobian > 1e-6 * largest].min() * (1 + 1e-7)
 
 
+@pytest.mark.slow
 def test_single_state_another_loss_scale_and_the_stabilised_tail() -> None:
     """Z is a clock: the limit is the same, the time Z times as long."""
     start = make("generic_in_C-1_dimensions", 0)

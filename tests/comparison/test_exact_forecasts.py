@@ -129,6 +129,7 @@ def test_three_values_are_not_exact_on_digits(index: int) -> None:
     assert worst(linear_run("digits"), index, "three_values") > 0.02
 
 
+@pytest.mark.slow
 def test_full_frozen_is_not_exact_for_a_tanh_network() -> None:
     """Its kernel moves: the forecast is good at first and not for ever."""
     run = Run(problem(), flowed(), list(flow_snapshots()), LOOSE)

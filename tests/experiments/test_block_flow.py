@@ -141,6 +141,7 @@ def test_where_the_invariant_cannot_drift_rounding_in_the_scatter_is_reported(
     assert abs(collapsing[-1]) < 1e-6 < 1e-2 < collapsing[0]
 
 
+@pytest.mark.slow
 def test_every_sample_integrated_is_the_same_flow(theory: xr.DataTree, tmp_path: Path) -> None:
     found, _ = run(tmp_path / "sample", "representation=sample", "solver.method=tsit5")
     for name in (*METRICS, "loss", "final_features"):

@@ -194,6 +194,7 @@ def test_a_chunk_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert re.match(said, message), message
 
 
+@pytest.mark.slow
 def test_members_that_fail_are_nan_and_counted(tmp_path: Path) -> None:
     """The last two members, far larger than the others, need more steps than are allowed (250 against 230)."""
     output = tmp_path / "out"

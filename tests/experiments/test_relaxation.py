@@ -122,6 +122,7 @@ def test_other_class_sizes_keep_means_and_covariances(sizes: tuple[int, ...]) ->
             assert abs(top[0] @ top[1]) == pytest.approx(1, abs=1e-8)
 
 
+@pytest.mark.slow
 def test_jumps_and_kinks_in_a_run() -> None:
     """Constant and linear values in one run: the law of E holds for both, and E moves."""
     snapshots = MODELS["varying_values"]["snapshots"]

@@ -166,6 +166,7 @@ def test_the_scatter_of_the_invariant_stays_one(long_runs: dict[tuple[str, bool]
         assert abs(float(jnp.trace(run.flow.logit_scatter(state))) - trace) <= 1e-13 * size**2
 
 
+@pytest.mark.slow
 def test_without_samples_the_within_class_norm_is_no_better_than_the_root_of_the_tolerance() -> None:
     """At rtol = 1e-6 an error of the integration remains in S where S itself is gone. The class means do not suffer,
     and with F carried nothing does."""
