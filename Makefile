@@ -37,7 +37,7 @@ docs: environment
 
 # Slow science, run by hand; its results are recorded in docs/validation.md.
 validate: environment
-	$(RUN)pytest -m slow --durations=0
+	XLA_FLAGS= $(RUN)pytest -m slow --durations=0
 
 # The stamp is older than the lock file exactly when the environment has to be brought up to date.
 environment: $(VENV)/.stamp

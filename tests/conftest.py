@@ -8,6 +8,12 @@ import os
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # As the command line does: half the time to compile, and programs without host callbacks.
 os.environ.setdefault("EQX_ON_ERROR", "off")
+# Most of the time goes into compiling programs that run for milliseconds. `make validate` compiles as a user's run does.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    "--xla_cpu_parallel_codegen_split_count=1",
+)
 
 import jax
 from hypothesis import settings

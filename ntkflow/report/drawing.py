@@ -79,5 +79,7 @@ def _draw(drawing: Drawing, theme: Theme) -> tuple[str, bytes]:
         # No date and no version of matplotlib: the files would differ from run to run, or from machine to machine.
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": "ntkflow", "Title": drawing.title})
         if theme == "light":
+            # The layout is found by now, and takes longer than the drawing.
+            figure.set_layout_engine("none")
             figure.savefig(png, format="png", dpi=_PNG_DPI, metadata={"Software": None})
     return svg.getvalue(), png.getvalue()

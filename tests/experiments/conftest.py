@@ -1,7 +1,12 @@
-"""Each shipped scenario, run once through the command line at its reduced size."""
+"""Each shipped scenario, run once through the command line at its reduced size, for all workers of pytest-xdist."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import fcntl
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,20 +18,23 @@ from ntkflow.results import Result, read_result
 
 
 class Runs:
-    """The results, made when they are first asked for."""
+    """The results, made by the worker that first asks for one; the others wait for it and read its files."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._said: dict[str, Said] = {}
         self._trees: dict[str, xr.DataTree] = {}
 
     def said(self, name: str) -> Said:
-        if name not in self._said:
-            self._said[name] = ntkflow(
-                "run", SCENARIOS / f"{name}.yaml", "-o", self._folder / name, *settings(*REDUCED[name])
-            )
-            assert self._said[name].code == 0, self._said[name].err
-        return self._said[name]
+        record = self._folder / f"{name}.json"
+        with _alone(self._folder / f"{name}.lock"):
+            if not record.exists():
+                said = ntkflow(
+                    "run", SCENARIOS / f"{name}.yaml", "-o", self._folder / name, *settings(*REDUCED[name])
+                )
+                record.write_text(json.dumps(dataclasses.asdict(said)))
+        said = Said(**json.loads(record.read_text()))
+        assert said.code == 0, said.err
+        return said
 
     def folder(self, name: str) -> Path:
         self.said(name)
@@ -42,6 +50,17 @@ class Runs:
         return self._trees[name]
 
 
+@contextlib.contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture(scope="session")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
-    return Runs(tmp_path_factory.mktemp("results"))
+def runs(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Runs:
+    base = tmp_path_factory.getbasetemp()
+    # A worker's own folder is inside the one of the whole run.
+    folder = (base if worker_id == "master" else base.parent) / "shipped"
+    folder.mkdir(exist_ok=True)
+    return Runs(folder)
