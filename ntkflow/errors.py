@@ -37,6 +37,10 @@ class DataError(UserError):
     """Data that are missing, damaged, of the wrong shape, or not finite."""
 
 
+class CheckpointError(UserError):
+    """A network's file that cannot be read or written, is damaged, or holds another network."""
+
+
 class ResultFolderError(UserError):
     """A result folder that cannot be written, would be overwritten, or cannot be read."""
 

@@ -67,25 +67,8 @@ class MLP(AbstractClassifier):
 
     def features(self, x: Float[Array, "..."]) -> Float[Array, " features"]:
         """Last-layer features h(x) of one sample."""
-        features, _ = self.tapped_features(x, tuple(jnp.zeros_like(layer.bias) for layer in self.layers))
-        return features
-
-    def tapped_features(
-        self, x: Float[Array, "..."], taps: tuple[Float[Array, " _"], ...]
-    ) -> tuple[Float[Array, " features"], tuple[Float[Array, " _"], ...]]:
-        """Features with ``taps[l]`` added to the pre-activations of layer l, and the input of every layer.
-
-        The derivatives with respect to the taps, at taps = 0, are the ∂h/∂z_l from which the layer-wise kernel is built
-        (:mod:`ntkflow.kernels.layerwise`).
-        """
         activation = ACTIVATIONS[self.activation]
         a = x.reshape(-1)
-        inputs = []
-        for layer, tap in zip(self.layers, taps, strict=True):
-            inputs.append(a)
-            a = activation(layer(a) + tap)
-        return a, tuple(inputs)
-
-    def tap_sizes(self) -> tuple[int, ...]:
-        """Number of pre-activations of each layer before the readout."""
-        return tuple(layer.bias.size for layer in self.layers)
+        for layer in self.layers:
+            a = activation(layer(a))
+        return a

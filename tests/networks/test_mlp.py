@@ -52,7 +52,6 @@ def test_parameter_count(hidden_layers: int) -> None:
     expected = sum(a * b + b for a, b in pairwise(sizes))
     net = network(hidden_layers=hidden_layers)
     assert net.parameter_count() == expected == sum(array.size for array in arrays(net))
-    assert net.tap_sizes() == tuple(sizes[1:-1])
 
 
 @pytest.mark.parametrize(("initialization", "gain"), [("he_normal", 2.0), ("lecun_normal", 1.0)])
@@ -79,36 +78,3 @@ def test_initial_weights_of_a_network() -> None:
     assert abs(np.corrcoef(first[:150].ravel(), second.ravel())[0, 1]) < 0.03
     again = MLP(jax.random.key(1), hidden_layers=2, activation="relu", initialization="he_normal", **sizes)
     assert np.array_equal(again.layers[0].weight, net.layers[0].weight)
-
-
-def test_taps_of_zero_change_nothing() -> None:
-    net = shaken(network("gelu"))
-    zeros = tuple(jnp.zeros(size) for size in net.tap_sizes())
-    features, layer_inputs = net.tapped_features(jnp.asarray(INPUTS[0]), zeros)
-    assert np.array_equal(features, net.features(jnp.asarray(INPUTS[0])))
-    # The inputs of the layers are the activations of those before.
-    plain = arrays(net)
-    for depth, a in enumerate(layer_inputs):
-        below = [*plain[: 2 * depth], *plain[-2:]]
-        expected = forward([*below[:-2], np.eye(a.size), np.zeros(a.size)], INPUTS[:1], "gelu")[0][:, 0]
-        assert relative_difference(a, expected) <= 1e-14
-
-
-@pytest.mark.parametrize("layer", [0, 1, 2])
-def test_taps_are_pre_activations(layer: int) -> None:
-    """∂h/∂tap of a layer against central differences in that layer's bias, in NumPy."""
-    net = shaken(network("tanh"))
-    zeros = tuple(jnp.zeros(size) for size in net.tap_sizes())
-    derivative = jax.jacrev(lambda taps: net.tapped_features(jnp.asarray(INPUTS[0]), taps)[0])(zeros)[layer]
-    plain, step = arrays(net), 1e-6
-    columns = []
-    for index in range(net.tap_sizes()[layer]):
-        change = np.zeros(net.tap_sizes()[layer])
-        change[index] = step
-        ends = []
-        for sign in (1, -1):
-            moved = [array.copy() for array in plain]
-            moved[2 * layer + 1] += sign * change
-            ends.append(forward(moved, INPUTS[:1], "tanh")[0][:, 0])
-        columns.append((ends[0] - ends[1]) / (2 * step))
-    assert relative_difference(derivative, np.stack(columns, axis=1)) <= 1e-8

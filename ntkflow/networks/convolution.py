@@ -1,0 +1,109 @@
+"""Convolutional layers of two-dimensional images."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ntkflow.networks.batch_norm import BatchNorm
+from ntkflow.networks.initializers import Initialization, initial_bias, initial_weight
+from ntkflow.networks.statistics import BatchAxis
+
+
+class Convolution(eqx.Module):
+    """A convolutional layer z_o(r) = Σ_{i,s} W_{o,i}(s) a_i(stride·r + s − padding) + b_o, without flipping the window.
+
+    Zeros are padded on all four sides alike, as PyTorch does. (The padding "SAME" of Flax and TensorFlow is another one
+    at stride 2 and even sizes: it pads 0 before and 1 after.)
+
+    Args:
+        key: source of the initial weights.
+        inputs: channels in.
+        outputs: channels out.
+        window: height and width of the window.
+        stride: step between positions.
+        padding: rows and columns of zeros on each side; None is (window − 1)/2, which at stride 1 keeps the size.
+        bias: whether there is b; a layer that is normalised next needs none.
+        initialization: rule of W and b.
+        dtype: of W and b; None is JAX's default.
+
+    Raises:
+        ValueError: an even window without explicit padding.
+    """
+
+    weight: Float[Array, "outputs inputs height width"]
+    bias: Float[Array, " outputs"] | None
+    stride: int = eqx.field(static=True)
+    padding: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        key: PRNGKeyArray,
+        inputs: int,
+        outputs: int,
+        window: int = 3,
+        *,
+        stride: int = 1,
+        padding: int | None = None,
+        bias: bool = True,
+        initialization: Initialization = "he_normal",
+        dtype: DTypeLike | None = None,
+    ) -> None:
+        if padding is None:
+            if window % 2 == 0:
+                raise ValueError(f"Convolution: a window of {window} has no middle; give its padding")
+            padding = (window - 1) // 2
+        shape = (outputs, inputs, window, window)
+        self.weight = initial_weight(key, shape, initialization, dtype)
+        self.bias = initial_bias(key, shape, initialization, dtype) if bias else None
+        self.stride = stride
+        self.padding = padding
+
+    def __call__(self, a: Float[Array, "inputs rows columns"]) -> Float[Array, "outputs new_rows new_columns"]:
+        """Pre-activations of one image."""
+        z = jax.lax.conv_general_dilated(
+            a[None], self.weight, (self.stride, self.stride), [(self.padding, self.padding)] * 2
+        )[0]
+        return z if self.bias is None else z + self.bias[:, None, None]
+
+
+class NormalizedConvolution(eqx.Module):
+    """A convolution without bias, then batch normalisation.
+
+    Args:
+        key: source of the initial weights.
+        inputs: channels in.
+        outputs: channels out.
+        window: height and width of the window, odd.
+        stride: step between positions.
+        initialization: rule of the weights.
+        dtype: of all parameters; None is JAX's default.
+    """
+
+    convolution: Convolution
+    norm: BatchNorm
+
+    def __init__(
+        self,
+        key: PRNGKeyArray,
+        inputs: int,
+        outputs: int,
+        window: int = 3,
+        *,
+        stride: int = 1,
+        initialization: Initialization = "he_normal",
+        dtype: DTypeLike | None = None,
+    ) -> None:
+        self.convolution = Convolution(
+            key, inputs, outputs, window, stride=stride, bias=False, initialization=initialization, dtype=dtype
+        )
+        self.norm = BatchNorm(outputs, dtype=dtype)
+
+    def apply(
+        self, a: Float[Array, "inputs rows columns"], batch_axis: BatchAxis | None
+    ) -> tuple[Float[Array, "outputs new_rows new_columns"], "NormalizedConvolution"]:
+        """One image, normalised as :meth:`ntkflow.networks.BatchNorm.apply` says, and the layer with its statistics."""
+        z, norm = self.norm.apply(self.convolution(a), batch_axis)
+        return z, eqx.tree_at(lambda layer: layer.norm, self, norm)

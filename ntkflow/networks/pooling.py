@@ -1,0 +1,34 @@
+"""Pooling of images: over windows, or over all positions."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def global_average_pool(a: Float[Array, "channels rows columns"]) -> Float[Array, " channels"]:
+    """Mean of each channel over all positions."""
+    return jnp.mean(a, (1, 2))
+
+
+def average_pool(a: Float[Array, "channels rows columns"], window: int) -> Float[Array, "channels fewer less"]:
+    """Means over windows side by side; rows and columns that fill no window are dropped, as in PyTorch."""
+    return jnp.mean(_windows(a, window), (2, 4))
+
+
+def max_pool(a: Float[Array, "channels rows columns"], window: int) -> Float[Array, "channels fewer less"]:
+    """Largest value of windows side by side; rows and columns that fill no window are dropped, as in PyTorch.
+
+    Where values tie, the derivative is shared among them equally.
+    """
+    return jnp.max(_windows(a, window), (2, 4))
+
+
+def _windows(
+    a: Float[Array, "channels rows columns"], window: int
+) -> Float[Array, "channels fewer window less window"]:
+    channels, rows, columns = a.shape
+    fewer, less = rows // window, columns // window
+    if not (fewer and less):
+        raise ValueError(f"pooling: an image of {rows}×{columns} has no whole window of {window}×{window}")
+    return a[:, : fewer * window, : less * window].reshape(channels, fewer, window, less, window)
