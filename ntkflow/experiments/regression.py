@@ -29,7 +29,7 @@ from ntkflow.flows import (
     describe_loss_scale,
     loss_scale_value,
 )
-from ntkflow.kernels import linear_kernel, rbf_kernel, tangent_matrix
+from ntkflow.kernels import empirical_ntk, linear_kernel, rbf_kernel
 from ntkflow.networks import MLP
 from ntkflow.progress import Progress
 from ntkflow.report import regression_drawings
@@ -109,7 +109,7 @@ def _kernel(kernel: schema.RegressionKernel, dataset: Dataset, network: MLP | No
             return DenseModes.of(*matrices), None
         case schema.EmpiricalKernel():
             assert network is not None
-            matrix, rows = tangent_matrix(network, train, train), tangent_matrix(network, test, train)
+            matrix, rows = empirical_ntk(network, train).values, empirical_ntk(network, test, train).values
             shared, shared_rows = _mean_over_outputs(matrix), _mean_over_outputs(rows)
             apart = matrix - jnp.eye(dataset.classes)[:, None, :, None] * shared[None, :, None, :]
             distance = float(jnp.linalg.norm(apart.ravel()) / jnp.linalg.norm(matrix.ravel()))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ntkflow.flows.kernel_modes import AbstractKernelModes, semidefinite_eigenvalues
-from ntkflow.kernels import SampleNetwork, tangent_matrix
+from ntkflow.kernels import empirical_ntk
 
 _Square = Float[Array, "samples samples"] | Float[Array, "outputs samples outputs samples"]
 _Rows = Float[Array, "test_samples samples"] | Float[Array, "outputs test_samples outputs samples"]
@@ -85,7 +87,7 @@ class DenseModes(AbstractKernelModes):
     @classmethod
     def of_network(
         cls,
-        network: SampleNetwork,
+        network: Any,
         inputs: Float[Array, "samples ..."],
         test_inputs: Float[Array, "test_samples ..."] | None = None,
     ) -> DenseModes:
@@ -93,8 +95,8 @@ class DenseModes(AbstractKernelModes):
 
         Raises ``ValueError`` as :meth:`of` does.
         """
-        cross = None if test_inputs is None else tangent_matrix(network, test_inputs, inputs)
-        return cls.of(tangent_matrix(network, inputs, inputs), cross)
+        cross = None if test_inputs is None else empirical_ntk(network, test_inputs, inputs).values
+        return cls.of(empirical_ntk(network, inputs).values, cross)
 
     @property
     def samples(self) -> int:

@@ -14,18 +14,17 @@ from ntkflow.collapse import collapse_metrics
 from ntkflow.flows import InvariantSides, SampleState
 from ntkflow.kernels import (
     BlockEstimate,
-    LayerFactors,
     TangentKernel,
     block_share,
     block_values,
+    empirical_ntk,
     estimate_block_values,
     label_alignment,
-    layer_factors,
     rates,
     split_eigenspaces,
     top_eigenvalue,
 )
-from ntkflow.networks import MLP, AbstractClassifier
+from ntkflow.networks import AbstractClassifier
 from ntkflow.training.history import Checkpoint
 from ntkflow.training.problem import Problem, accuracy, residual_matrix
 
@@ -111,20 +110,15 @@ class Snapshot:
 def measure_snapshot(
     checkpoint: Checkpoint, problem: Problem, test_inputs: Float[Array, "samples ..."], test_labels: Array
 ) -> Snapshot:
-    """Measure the kernels of a dense network at one moment of its training; exact, layer by layer, no Jacobian.
-
-    Raises:
-        TypeError: for a network that is not dense.
-    """
+    """Measure a network's kernels at one moment of its training: exactly, by :func:`ntkflow.kernels.empirical_ntk`."""
     network = checkpoint.network
-    if not isinstance(network, MLP):
-        raise TypeError(f"kernels are measured layer by layer, for dense networks; {type(network).__name__} is not one")
-    factors = layer_factors(network, problem.inputs)
     logits = TangentKernel(network, problem.inputs, "logits")
     residual = residual_matrix(problem, network)
-    of_logits, of_features = _structure(factors, problem.classes)
-    logit_kernel, feature_kernel = _measured(of_logits, problem.classes), _measured(of_features, problem.classes)
-    features = factors.features.T
+    logit_kernel, feature_kernel = (
+        _measured(empirical_ntk(network, problem.inputs, of=of, trace="outputs").values, problem.classes)
+        for of in ("logits", "features")
+    )
+    features = network.feature_matrix(problem.inputs)
     state = SampleState(features, network.readout.weight, network.readout.bias)
     metrics = jax.jit(collapse_metrics)(features, network.readout.weight, network.readout.bias)
     labels = jnp.repeat(jnp.arange(problem.classes), problem.inputs.shape[0] // problem.classes)
@@ -164,24 +158,19 @@ class _Structure(eqx.Module):
 
 
 @eqx.filter_jit
-def _structure(factors: LayerFactors, classes: int) -> tuple[_Structure, _Structure]:
-    """What is measured of Θ and of Θʰ, compiled as one: dozens of small programs would take longer to compile."""
-
-    def one(traced: Float[Array, "samples samples"], single: Float[Array, "outputs samples samples"]) -> _Structure:
-        return _Structure(
-            traced=traced,
-            spread=jnp.std(block_values(single, classes), axis=1),
-            alignment=label_alignment(traced, classes),
-            block_share=block_share(traced, classes),
-        )
-
-    return (
-        one(factors.traced_logit_kernel(), factors.output_logit_kernels()),
-        one(factors.traced_feature_kernel(), factors.neuron_feature_kernels()),
+def _structure(single: Float[Array, "outputs samples samples"], classes: int) -> _Structure:
+    """What is measured of a kernel, compiled as one: dozens of small programs would take longer to compile."""
+    traced = single.mean(axis=0)
+    return _Structure(
+        traced=traced,
+        spread=jnp.std(block_values(single, classes), axis=1),
+        alignment=label_alignment(traced, classes),
+        block_share=block_share(traced, classes),
     )
 
 
-def _measured(structure: _Structure, classes: int) -> KernelMeasurement:
+def _measured(single: Float[Array, "outputs samples samples"], classes: int) -> KernelMeasurement:
+    structure = _structure(single, classes)
     return KernelMeasurement(
         traced=np.asarray(structure.traced),
         block=estimate_block_values(structure.traced, classes),

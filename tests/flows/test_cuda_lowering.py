@@ -26,7 +26,7 @@ from ntkflow.flows import (
     random_state,
     sample_residual,
 )
-from ntkflow.kernels import BlockKernel, TangentKernel, layer_factors
+from ntkflow.kernels import BlockKernel, TangentKernel
 from ntkflow.networks import MLP
 from ntkflow.training import ParameterFlow, Problem, descend
 
@@ -105,10 +105,6 @@ def test_an_ensemble(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_gradient_descent() -> None:
     problem = Problem(INPUTS, jnp.eye(3), 12.0)
     assert "stablehlo" in lower_for_cuda(descend, NETWORK, problem, jnp.asarray(0.1))
-
-
-def test_kernels() -> None:
-    assert "stablehlo" in lower_for_cuda(lambda net, x: layer_factors(net, x).traced_logit_kernel(), NETWORK, INPUTS)
 
 
 def test_what_cannot_run_on_a_gpu_is_found() -> None:

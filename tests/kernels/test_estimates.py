@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from kernels.dense import block_matrix, relative_difference
+from scipy import stats
 
 from ntkflow.kernels import BLOCK_VALUES, BlockEstimate, estimate_block_values
+from ntkflow.kernels.intervals import skewed_interval
 
 
 def random_kernel(samples: int, seed: int) -> np.ndarray:
@@ -66,6 +68,46 @@ def test_covariance_is_the_jackknife_done_by_hand(classes: int, m: int) -> None:
     estimate = estimate_block_values(jnp.asarray(kernel), classes)
     assert relative_difference(estimate.covariance, covariance) <= 1e-12
     assert relative_difference(estimate.standard_errors, np.sqrt(np.diagonal(covariance))) <= 1e-12
+
+
+def test_intervals_are_the_jackknife_done_by_hand() -> None:
+    """Cumulants of each class' replicates; with independent classes they add up, and weigh the degrees of freedom."""
+    classes, m = 3, 5
+    kernel = random_kernel(classes * m, 4)
+    deviations = [of_class - of_class.mean(axis=0) for of_class in left_out(kernel, classes, m)]
+    shares = np.array([(m - 1) / m * np.sum(deviation**2, axis=0) for deviation in deviations])
+    variance = shares.sum(axis=0)
+    degrees = variance**2 / np.sum(shares**2 / (m - 1), axis=0)
+    third = -((m - 1) ** 2) / (m * (m - 2)) * np.sum([np.sum(d**3, axis=0) for d in deviations], axis=0)
+    estimate = estimate_block_values(jnp.asarray(kernel), classes)
+    assert relative_difference(estimate.degrees_of_freedom, degrees) <= 1e-12
+    assert np.all((m - 1 <= degrees) & (degrees <= classes * (m - 1)))
+    assert relative_difference(estimate.jackknife.third_cumulants, third) <= 1e-11
+    expected = skewed_interval(estimate.values, np.sqrt(variance), third / variance**1.5, degrees, 0.9)
+    assert relative_difference(estimate.interval(0.9), expected) <= 1e-12
+
+
+def test_third_cumulant_of_a_mean_over_samples_is_the_unbiased_one() -> None:
+    """d is the mean over classes of means over m samples, each with k₃/m²; k₃ is SciPy's k-statistic."""
+    kernel = random_kernel(12, 5)
+    by_class = np.diagonal(kernel).reshape(3, 4)
+    expected = sum(stats.kstat(of_class, 3) / 4**2 for of_class in by_class) / 3**3
+    estimate = estimate_block_values(jnp.asarray(kernel), 3)
+    assert abs(estimate.jackknife.third_cumulants[0] / expected - 1) <= 1e-12
+
+
+@pytest.mark.parametrize("m", [3, 8])
+def test_intervals_hold_the_population(m: int) -> None:
+    """Lognormal gradients of one parameter, gᵢ > 0: d = E g², c = n = (E g)². 400 repetitions know 95 % to 1.1 %."""
+    generator = np.random.default_rng(m)
+    held = np.zeros(3)
+    expected = np.exp(0.25 * np.array([2.0, 1.0, 1.0]))
+    for _ in range(400):
+        roots = np.exp(0.5 * generator.standard_normal(4 * m))
+        interval = estimate_block_values(jnp.asarray(np.outer(roots, roots)), 4).interval()
+        held += (interval[:, 0] <= expected) & (expected <= interval[:, 1])
+    assert np.all(held / 400 >= 0.88)
+    assert np.all(held / 400 <= 0.99)
 
 
 def test_eigenvalue_errors_are_the_jackknife_of_the_eigenvalues() -> None:

@@ -10,7 +10,7 @@ import pytest
 from kernels.dense import relative_difference
 from kernels.jacobians import gram, shaken
 
-from ntkflow.kernels import TangentKernel, layer_factors, stable_step_limit, top_eigenvalue
+from ntkflow.kernels import TangentKernel, empirical_ntk, stable_step_limit, top_eigenvalue
 from ntkflow.networks import MLP
 
 INPUTS = np.random.default_rng(0).standard_normal((6, 3))
@@ -31,8 +31,7 @@ def test_apply_against_the_dense_kernels(of: str) -> None:
     array = np.random.default_rng(2).standard_normal((neurons, samples))
     applied = eqx.filter_jit(lambda kernel, array: kernel.apply(array))(kernel, jnp.asarray(array))
     assert relative_difference(applied, (matrix(of) @ array.ravel()).reshape(array.shape)) <= 1e-13
-    factors = layer_factors(NETWORK, jnp.asarray(INPUTS))
-    dense = factors.full_feature_kernel() if of == "features" else factors.full_logit_kernel()
+    dense = empirical_ntk(NETWORK, jnp.asarray(INPUTS), of=of).values
     assert relative_difference(applied, np.einsum("piqj,qj->pi", np.asarray(dense), array)) <= 1e-13
 
 

@@ -114,12 +114,13 @@ class _Constant(AbstractClassifier):
         return jnp.ones(self.readout.weight.shape[1])
 
 
-def test_a_network_that_is_not_dense_is_refused() -> None:
-    first = snapshots()[0]
-    with pytest.raises(TypeError, match="for dense networks; _Constant is not one"):
-        measure_snapshot(
-            Checkpoint(0.0, 0, _Constant(first.network.readout)), problem(), dataset().inputs, dataset().labels
-        )
+def test_features_that_no_parameter_moves() -> None:
+    """Θʰ = 0, and Θ_{k,k} = ⟨h, h'⟩ + 1 from the readout alone, for a network that is no MLP."""
+    constant = Checkpoint(0.0, 0, _Constant(snapshots()[0].network.readout))
+    measured = measure_snapshot(constant, problem(), dataset().inputs, dataset().labels)
+    assert not measured.feature_kernel.traced.any()
+    features = snapshots()[0].network.readout.weight.shape[1]
+    assert np.allclose(measured.logit_kernel.traced, features + 1, rtol=1e-14, atol=0)
 
 
 def test_no_gradient_was_left_out() -> None:
