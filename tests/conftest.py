@@ -8,7 +8,7 @@ import os
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # As the command line does: half the time to compile, and programs without host callbacks.
 os.environ.setdefault("EQX_ON_ERROR", "off")
-# Most of the time goes into compiling programs that run for milliseconds. `make validate` compiles as a user's run does.
+# Most of the time goes into compiling programs that run for milliseconds. `make validate` compiles as users' runs do.
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "

@@ -37,6 +37,7 @@ PAGES = sorted(DOCS.rglob("*.md"))
 EVERYTHING = [*PAGES, *sorted(ROOT.glob("*.md"))]
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.yaml"))
 HOW_TO = DOCS / "how-to" / "write-a-scenario.md"
+HOW_TOS = sorted((DOCS / "how-to").glob("*.md"))
 
 
 def name(path: Path) -> str:
@@ -220,12 +221,12 @@ def test_every_key_of_a_scenario_is_in_the_tables() -> None:
     rows = re.findall(r"^\| `([\w.\[\]…]+)`[^|]* \|(.*)\|$", tables, re.MULTILINE)
     keys = [key for key, _ in rows]
     assert all(meaning.split("|")[-1].strip() for _, meaning in rows)
-    for kind in ("comparison", "end_of_training", "flow", "regression", "relaxation", "residuals"):
+    for kind in ("comparison", "end_of_training", "flow", "kernel", "regression", "relaxation", "residuals"):
         assert f"## Kind `{kind}`" in tables
     for path in SCENARIOS:
         for key in leaves(YAML(typ="safe").load(read(path))):
             assert key in keys, f"{name(path)}: {key}"
-    shown_above = {key for path in [HOW_TO] for block in fenced(path) if block.title for key in written_keys(block)}
+    shown_above = {key for path in HOW_TOS for block in fenced(path) if block.title for key in written_keys(block)}
     assert shown_above <= set(keys)
 
 
@@ -335,14 +336,15 @@ def numbers_agree(shown: str, printed: str) -> bool:
     return True
 
 
-def test_how_to_write_a_scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", HOW_TOS, ids=name)
+def test_how_to(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every block of the page in its order, in one folder: files are written, commands run, outputs compared."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
     shutil.copytree(ROOT / "scenarios", tmp_path / "scenarios")
     namespace: dict[str, object] = {}
     printed = ""
-    for block in fenced(HOW_TO):
+    for block in fenced(page):
         match block.language:
             case "yaml" if block.title:
                 (tmp_path / block.title).write_text(block.text, encoding="utf-8")
@@ -354,7 +356,7 @@ def test_how_to_write_a_scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             case "python":
                 output = io.StringIO()
                 with contextlib.redirect_stdout(output):
-                    exec(compile(block.text, str(HOW_TO), "exec"), namespace)
+                    exec(compile(block.text, str(page), "exec"), namespace)
                 printed = output.getvalue()
             case "text":
                 assert numbers_agree(block.text, printed), printed

@@ -25,12 +25,14 @@ class Outcome:
         summary: the headline.
         drawings: figures, drawn from ``tree``.
         timings: seconds by stage.
+        files: what else belongs into the folder, by name.
     """
 
     tree: xr.DataTree
     summary: Summary
     drawings: tuple[Drawing, ...]
     timings: Mapping[str, float]
+    files: Mapping[str, bytes] = dataclasses.field(default_factory=dict, repr=False)
 
 
 def dataset(variables: Mapping[str, Variable], coordinates: Mapping[str, Sequence[str] | np.ndarray]) -> xr.Dataset:

@@ -11,6 +11,7 @@ from ntkflow.errors import InterruptedRun, UserError
 from ntkflow.experiments.comparison import run_comparison
 from ntkflow.experiments.end_of_training import run_end_of_training
 from ntkflow.experiments.flow import run_flow
+from ntkflow.experiments.kernel import run_kernel
 from ntkflow.experiments.outcome import Outcome, device
 from ntkflow.experiments.regression import run_regression
 from ntkflow.experiments.relaxation import run_relaxation
@@ -22,6 +23,7 @@ from ntkflow.scenario import (
     ComparisonScenario,
     EndOfTrainingScenario,
     FlowScenario,
+    KernelScenario,
     LoadedScenario,
     RegressionScenario,
     RelaxationScenario,
@@ -30,6 +32,7 @@ from ntkflow.scenario import (
     resolved_yaml,
 )
 
+_EXTRA = {"network.ckpt": "the network after the last step, for a kernel scenario with network: {kind: checkpoint}"}
 _DOWNLOADS = (
     ("results.nc", "every array of this result, NetCDF: xarray.open_datatree(path, engine='h5netcdf')"),
     ("summary.json", "the numbers and tables of this page"),
@@ -99,6 +102,8 @@ def experiment(scenario: Scenario, *, folder: Path, text: str, progress: Progres
             return run_relaxation(scenario, folder=folder, text=text, progress=progress)
         case ComparisonScenario():
             return run_comparison(scenario, folder=folder, text=text, progress=progress)
+        case KernelScenario():
+            return run_kernel(scenario, folder=folder, text=text, progress=progress)
     assert_never(scenario)
 
 
@@ -108,6 +113,8 @@ def _run(loaded: LoadedScenario, folder: ResultFolder, progress: Progress) -> Su
     folder.write_text("scenario.yaml", text)
     outcome = experiment(loaded.scenario, folder=loaded.path.parent, text=text, progress=progress)
     progress("writing", 0, 3)
+    for name, data in outcome.files.items():
+        folder.write_bytes(name, data)
     folder.write_tree("results.nc", outcome.tree)
     progress("writing", 1, 3)
     figures = write_figures(folder, outcome.drawings)
@@ -122,7 +129,11 @@ def _run(loaded: LoadedScenario, folder: ResultFolder, progress: Progress) -> Su
     folder.write_text(
         "report.html",
         render_report(
-            summary=outcome.summary, figures=figures, scenario_yaml=text, provenance=record, downloads=_DOWNLOADS
+            summary=outcome.summary,
+            figures=figures,
+            scenario_yaml=text,
+            provenance=record,
+            downloads=(*_DOWNLOADS, *((name, _EXTRA[name]) for name in outcome.files)),
         ),
     )
     folder.finish(outcome.summary, record)

@@ -6,6 +6,8 @@ from ntkflow.report.end_of_training_figures import end_of_training_drawings
 from ntkflow.report.ensemble_figures import ensemble_drawings
 from ntkflow.report.flow_figures import flow_drawings
 from ntkflow.report.html import render_report
+from ntkflow.report.kernel_figures import Curve, kernel_heat_map, pair_norm_map, structure_over_time, subspace_spectra
+from ntkflow.report.kernel_result_figures import kernel_drawings
 from ntkflow.report.regression_figures import regression_drawings
 from ntkflow.report.relaxation_figures import relaxation_drawings
 from ntkflow.report.residuals_figures import residuals_drawings
@@ -13,6 +15,7 @@ from ntkflow.report.style import Theme, colour, line, part_colour, themed
 from ntkflow.report.terminal import print_summary
 
 __all__ = [
+    "Curve",
     "Drawing",
     "RenderedFigure",
     "Theme",
@@ -21,7 +24,10 @@ __all__ = [
     "end_of_training_drawings",
     "ensemble_drawings",
     "flow_drawings",
+    "kernel_drawings",
+    "kernel_heat_map",
     "line",
+    "pair_norm_map",
     "part_colour",
     "print_summary",
     "regression_drawings",
@@ -29,6 +35,8 @@ __all__ = [
     "render",
     "render_report",
     "residuals_drawings",
+    "structure_over_time",
+    "subspace_spectra",
     "themed",
     "write_figures",
 ]

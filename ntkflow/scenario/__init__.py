@@ -23,6 +23,14 @@ from ntkflow.scenario.flow_ensemble import FlowEnsemble, Variation, refuse_disor
 from ntkflow.scenario.flow_kind import FileState, FlowCase, FlowScenario, FlowSolver, InitialState
 from ntkflow.scenario.initial_states import RandomState, UnbalancedState, ZeroInvariantState
 from ntkflow.scenario.json_schema import json_schema
+from ntkflow.scenario.kernel_kind import (
+    CheckpointNetwork,
+    CheckpointOptions,
+    KernelScenario,
+    KernelTraining,
+    Measurement,
+    ResNet,
+)
 from ntkflow.scenario.load import LoadedScenario, load_scenario, resolved_yaml
 from ntkflow.scenario.regression_kind import (
     EmpiricalKernel,
@@ -56,6 +64,8 @@ __all__ = [
     "AxesStart",
     "BlockModel",
     "BlockValues",
+    "CheckpointNetwork",
+    "CheckpointOptions",
     "ClassValuesModel",
     "Classes",
     "ComparisonScenario",
@@ -77,10 +87,13 @@ __all__ = [
     "GradientDescent",
     "GradientFlow",
     "InitialState",
+    "KernelScenario",
+    "KernelTraining",
     "LinearKernel",
     "LoadedScenario",
     "LossScale",
     "MatrixBlocksModel",
+    "Measurement",
     "Model",
     "NoisyModel",
     "RBFKernel",
@@ -92,6 +105,7 @@ __all__ = [
     "RelaxationCase",
     "RelaxationScenario",
     "RelaxedModel",
+    "ResNet",
     "ResidualNorms",
     "ResidualsScenario",
     "Scenario",

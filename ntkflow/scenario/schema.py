@@ -13,6 +13,7 @@ from pydantic import Field, TypeAdapter
 from ntkflow.scenario.comparison_kind import ComparisonScenario
 from ntkflow.scenario.end_of_training_kind import EndOfTrainingScenario
 from ntkflow.scenario.flow_kind import FlowScenario
+from ntkflow.scenario.kernel_kind import KernelScenario
 from ntkflow.scenario.regression_kind import RegressionScenario
 from ntkflow.scenario.relaxation_kind import RelaxationScenario
 from ntkflow.scenario.residuals_kind import ResidualsScenario
@@ -24,6 +25,7 @@ Scenario = (
     | EndOfTrainingScenario
     | RelaxationScenario
     | ComparisonScenario
+    | KernelScenario
 )
 
 SCENARIO: TypeAdapter[Scenario] = TypeAdapter(Annotated[Scenario, Field(discriminator="kind")])

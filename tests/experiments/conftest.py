@@ -28,9 +28,7 @@ class Runs:
         record = self._folder / f"{name}.json"
         with _alone(self._folder / f"{name}.lock"):
             if not record.exists():
-                said = ntkflow(
-                    "run", SCENARIOS / f"{name}.yaml", "-o", self._folder / name, *settings(*REDUCED[name])
-                )
+                said = ntkflow("run", SCENARIOS / f"{name}.yaml", "-o", self._folder / name, *settings(*REDUCED[name]))
                 record.write_text(json.dumps(dataclasses.asdict(said)))
         said = Said(**json.loads(record.read_text()))
         assert said.code == 0, said.err

@@ -32,6 +32,12 @@ REDUCED = {
         "time={end: 300.0, points: 20}",
         "descent={step_size: 0.02, steps: 500, momentum: 0.5}",
     ),
+    "kernel": (
+        "data={source: digits, classes: 3, samples_per_class: 4, labels: zero_centred}",
+        "network={kind: mlp, width: 8, hidden_layers: 1, features: 6, activation: tanh}",
+        "at=[0, 5, 40]",
+        "measure={which: pairs}",
+    ),
     "hyperbola": ("time.points=25",),
     "imbalance": (
         "problem={classes: 4, samples_per_class: 6, features: 6}",

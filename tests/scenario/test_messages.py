@@ -23,7 +23,7 @@ LOSS_SCALE = "'one', 'samples' or 'samples_times_outputs', or a number > 0"
 NETWORK_KEYS = "kind, width, hidden_layers, features, activation, initialization"
 DESCENT_KEYS = "method, step_size, steps, snapshots, records"
 
-KINDS = "'comparison', 'end_of_training', 'flow', 'regression', 'relaxation' or 'residuals'"
+KINDS = "'comparison', 'end_of_training', 'flow', 'kernel', 'regression', 'relaxation' or 'residuals'"
 
 SPOILED = [
     pytest.param(

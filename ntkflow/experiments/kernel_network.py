@@ -1,0 +1,236 @@
+"""The network of the `kernel` kind: made or read from a file, trained, and as a function of one sample."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+from pydantic import TypeAdapter, ValidationError
+
+from ntkflow import scenario as schema
+from ntkflow.data import Dataset
+from ntkflow.errors import CheckpointError, DataError, ScenarioError
+from ntkflow.experiments.settings import named_key
+from ntkflow.experiments.sources import initial_network
+from ntkflow.networks import (
+    AbstractBatchClassifier,
+    AbstractClassifier,
+    Readout,
+    ResNet,
+    load_checkpoint,
+    read_header,
+    require_statistics,
+    with_statistics_of,
+)
+from ntkflow.progress import Progress
+from ntkflow.training import Checkpoint, Problem, train_by_gradient_descent
+
+_BUILT = TypeAdapter(schema.MLP | schema.ResNet)
+
+
+class BatchMode(AbstractClassifier):
+    """A batch-normalised classifier as training sees it: what it makes of a sample depends on the whole batch.
+
+    Features and logits exist of a batch only. A kernel is measured of :attr:`network` with statistics that are chosen.
+    """
+
+    network: AbstractBatchClassifier
+
+    def __init__(self, network: AbstractBatchClassifier) -> None:
+        self.network = network
+
+    @property
+    def readout(self) -> Readout:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The network's own."""
+        return self.network.readout
+
+    def features(self, x: Float[Array, "..."]) -> Float[Array, " features"]:
+        """Raises ``TypeError``: a sample alone has no batch."""
+        raise TypeError("batch statistics need a batch: call feature_matrix or logit_matrix")
+
+    def feature_matrix(self, inputs: Float[Array, "samples ..."]) -> Float[Array, "features samples"]:
+        """H, normalised by the batch's own statistics."""
+        return self.network.batch_features(inputs)[0]
+
+    def logit_matrix(self, inputs: Float[Array, "samples ..."]) -> Float[Array, "outputs samples"]:
+        """W H + b 1ᵀ."""
+        return self.readout.weight @ self.feature_matrix(inputs) + self.readout.bias[:, None]
+
+
+@dataclasses.dataclass(frozen=True)
+class StartingNetwork:
+    """The network before this run trains it.
+
+    Attributes:
+        network: as it was made or read.
+        dataset: the data with inputs in the shape that the network takes.
+        step: training steps that it has behind it.
+        built: the part of a scenario that builds such a network.
+        normalization: which statistics are used, in words; empty for a network without.
+        refresh: makes of the network at a moment the function of one sample whose kernel is measured.
+        batch_mode: whether training normalises by the batch.
+    """
+
+    network: AbstractClassifier
+    dataset: Dataset
+    step: int
+    built: Mapping[str, Any]
+    normalization: str
+    refresh: Callable[[AbstractClassifier], AbstractClassifier]
+    batch_mode: bool
+
+
+def starting_network(scenario: schema.KernelScenario, dataset: Dataset, folder: Path) -> StartingNetwork:
+    """The scenario's network, from its initial weights or from a file.
+
+    Raises:
+        CheckpointError: a file that is damaged, or holds no network for these data.
+        DataError: samples that are no images, for a network that needs them.
+        ScenarioError: statistics that the network does not have.
+    """
+    if not isinstance(scenario.network, schema.CheckpointNetwork):
+        dataset = _shaped(scenario.network, scenario.data, dataset)
+        network = _made(scenario.network, dataset, named_key(scenario.seed, "network"))
+        return _with_statistics(scenario.network, scenario.network, network, dataset, 0)
+    path = folder / scenario.network.path
+    header = read_header(path)
+    try:
+        built = _BUILT.validate_python(header.details.get("network"))
+    except ValidationError:
+        raise CheckpointError(
+            "does not say how its network is built, or says what this version does not know",
+            place=str(path),
+            remedy="Give a network.ckpt that a scenario with checkpoint: {save: true} has left.",
+        ) from None
+    dataset = _shaped(built, scenario.data, dataset)
+    like = eqx.filter_eval_shape(lambda: _made(built, dataset, jax.random.key(0)))
+    try:
+        network, _ = load_checkpoint(path, like)
+    except CheckpointError as error:
+        raise CheckpointError(
+            error.what,
+            place=error.place,
+            remedy=f"The data of this scenario have inputs of shape {dataset.inputs.shape[1:]} and {dataset.classes} "
+            "classes; take those that the network was made for.",
+        ) from None
+    return _with_statistics(scenario.network, built, network, dataset, header.step)
+
+
+def trained(
+    start: StartingNetwork, problem: Problem, scenario: schema.KernelScenario, progress: Progress
+) -> tuple[Checkpoint, ...]:
+    """The network at each step that the scenario asks for; steps and times are those of this run.
+
+    Raises:
+        DivergenceError: training whose loss left the finite numbers.
+    """
+    if scenario.training is None:
+        return (Checkpoint(0.0, 0, start.refresh(start.network)),)
+    network = start.network
+    if start.batch_mode:
+        assert isinstance(network, AbstractBatchClassifier)
+        network = BatchMode(network)
+    history = train_by_gradient_descent(
+        network,
+        problem,
+        step_size=scenario.training.step_size,
+        steps=scenario.at[-1],
+        snapshots=scenario.at,
+        records=2,
+        progress=progress,
+    )
+    return tuple(
+        dataclasses.replace(moment, network=start.refresh(_unwrapped(moment.network))) for moment in history.checkpoints
+    )
+
+
+def _unwrapped(network: AbstractClassifier) -> AbstractClassifier:
+    return network.network if isinstance(network, BatchMode) else network
+
+
+def _made(network: schema.MLP | schema.ResNet, dataset: Dataset, key: PRNGKeyArray) -> AbstractClassifier:
+    if isinstance(network, schema.MLP):
+        return initial_network(network, dataset, key)
+    first, second, third = network.channels
+    return ResNet(
+        key,
+        input_channels=dataset.inputs.shape[1],
+        outputs=dataset.classes,
+        depth=network.depth,
+        channels=(first, second, third),
+        shortcut=network.shortcut,
+        initialization=network.initialization,
+    )
+
+
+def _shaped(network: schema.MLP | schema.ResNet, data: schema.Data, dataset: Dataset) -> Dataset:
+    """The samples as images of shape (channels, rows, columns) for a network that needs them."""
+    if isinstance(network, schema.MLP):
+        return dataset
+    shape = dataset.inputs.shape[1:]
+    if isinstance(data, schema.DigitsData):
+        image = (1, 8, 8)
+    elif len(shape) == 2:
+        image = (1, *shape)
+    elif len(shape) == 3:
+        image = shape
+    else:
+        raise DataError(
+            f"a resnet needs images, and inputs are of shape {shape} each",
+            place=dataset.name,
+            remedy="Write inputs of shape (samples, rows, columns) or (samples, channels, rows, columns), or "
+            "take kind: mlp.",
+        )
+    return dataclasses.replace(
+        dataset,
+        inputs=dataset.inputs.reshape(-1, *image),
+        test_inputs=dataset.test_inputs.reshape(-1, *image),
+    )
+
+
+def _with_statistics(
+    asked: schema.MLP | schema.ResNet | schema.CheckpointNetwork,
+    built: schema.MLP | schema.ResNet,
+    network: AbstractClassifier,
+    dataset: Dataset,
+    step: int,
+) -> StartingNetwork:
+    section = built.model_dump(mode="json")
+    if not isinstance(network, AbstractBatchClassifier):
+        if not isinstance(asked, schema.MLP) and asked.statistics == "batch":
+            raise ScenarioError(
+                "the network in this checkpoint has no batch normalisation",
+                place="network.statistics",
+                remedy="Leave statistics away, or write stored.",
+            )
+        return StartingNetwork(network, dataset, step, section, "", lambda network: network, False)
+    assert not isinstance(asked, schema.MLP)
+    everything = asked.reference == "all"
+    reference = jnp.concatenate([dataset.inputs, dataset.test_inputs]) if everything else dataset.inputs
+    named = f"the {reference.shape[0]} samples of {'all of the data' if everything else 'the kernel'}"
+
+    def measured(network: AbstractClassifier) -> AbstractClassifier:
+        assert isinstance(network, AbstractBatchClassifier)
+        return with_statistics_of(network, reference)
+
+    if asked.statistics == "batch":
+        said = (
+            "Training normalises by the statistics of its batch. Each kernel is that of the function of one sample "
+            f"that normalises by fixed statistics, those of {named} under the same parameters."
+        )
+        return StartingNetwork(network, dataset, step, section, said, measured, True)
+    if isinstance(asked, schema.CheckpointNetwork):
+        require_statistics(network)
+        said = "Layers normalise by the statistics in the checkpoint, in training and for every kernel."
+    else:
+        network = measured(network)
+        said = (
+            f"Layers normalise by fixed statistics, those of {named} before training, in training and for every kernel."
+        )
+    return StartingNetwork(network, dataset, step, section, said, lambda network: network, False)
