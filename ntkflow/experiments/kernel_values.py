@@ -53,8 +53,9 @@ def measure_values(
             memory=measure.memory_bytes,
         )
         # What the random outputs add belongs to no class; a share for each keeps the sum.
-        shares = found.estimate.class_covariances + found.output_covariance / classes
-        block = dataclasses.replace(found.estimate, class_covariances=shares)
+        jackknife = found.estimate.jackknife
+        shares = jackknife.class_covariances + found.output_covariance / classes
+        block = dataclasses.replace(found.estimate, jackknife=dataclasses.replace(jackknife, class_covariances=shares))
         ratios = ratios_of(block)
     except ValueError as error:
         raise ScenarioError(str(error), place=place) from None

@@ -79,7 +79,7 @@ def empirical_ntk(
     Args:
         network: a callable of one sample that returns its logits; for ``of="features"`` with a method ``features(x)``.
         x: samples x, the rows.
-        x2: samples x', the columns; the rows themselves unless told, at half the cost.
+        x2: samples x', the columns; the rows themselves unless told, with half the passes and tiles.
         of: "logits" (Θ) or "features" (Θʰ).
         trace: "mean" or "sum" over the outputs k of Θ_{k,k}; "outputs" for every Θ_{k,k}; ``None`` for all pairs.
         parameters: which leaves count, as for ``equinox.partition``; all floating-point arrays unless told.
