@@ -21,6 +21,11 @@ class AbstractFlow(eqx.Module, Generic[State]):
 
     loss_scale: eqx.AbstractVar[Float[Array, ""]]
 
+    @property
+    def jump_times(self) -> Float[Array, " jumps"] | None:
+        """Times at which the vector field has a kink, where an integration has to step; ``None`` where it has none."""
+        return None
+
     @abc.abstractmethod
     def vector_field(self, t: Float[Array, ""], state: State, args: Any) -> State:
         """The time derivative of the state."""

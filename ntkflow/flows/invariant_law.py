@@ -80,7 +80,7 @@ class AccountedFlow(AbstractFlow[AccountedState]):
     @property
     def jump_times(self) -> Float[Array, " jumps"] | None:
         """Where the flow's equations have a kink or a jump."""
-        return getattr(self.flow, "jump_times", None)
+        return self.flow.jump_times
 
     def vector_field(self, t: Float[Array, ""], state: AccountedState, args: Any) -> AccountedState:
         """The flow's own, and Ė."""

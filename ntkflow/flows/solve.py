@@ -188,7 +188,7 @@ def _controller(flow: AbstractFlow[Any], integration: Integration) -> diffrax.Ab
     """By the tolerances. No step goes across a time at which the equations have a kink or a jump: a flow that has such
     times names them as ``jump_times``."""
     controller = diffrax.PIDController(rtol=integration.rtol, atol=integration.atol)
-    jumps = getattr(flow, "jump_times", None)
+    jumps = flow.jump_times
     return controller if jumps is None else diffrax.ClipStepSizeController(controller, jump_ts=jumps)
 
 
