@@ -395,6 +395,7 @@ def interrupted(*arguments: object, **options: object) -> None:
 SEPARATOR = "-- end of block --"
 
 
+@pytest.mark.slow
 def test_quickstart() -> None:
     """The Python of the page in a fresh interpreter, as a reader would type it: here JAX has other settings already."""
     blocks = [block for block in fenced(DOCS / "quickstart.md") if block.language in ("python", "text")]

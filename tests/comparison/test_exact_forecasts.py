@@ -100,6 +100,7 @@ def worst(run: Run, index: int, model: Model) -> float:
     return float(distance.max() / np.linalg.norm(real[0]))
 
 
+@pytest.mark.slow
 def test_the_features_move() -> None:
     """Else any kernel would do."""
     for inputs in ("digits", "block"):

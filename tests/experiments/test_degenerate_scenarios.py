@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from experiments.command import SCENARIOS, ntkflow, settings
 from experiments.reduced import REDUCED
 from training.tiny import CLASSES, PER_CLASS, dataset
@@ -15,6 +16,7 @@ from training.tiny import CLASSES, PER_CLASS, dataset
 from ntkflow.results import read_result
 
 
+@pytest.mark.slow
 def test_classes_whose_samples_are_all_the_same(tmp_path: Path) -> None:
     """Nothing is within a class, in the run as in every forecast: no rate, and nothing to be wrong about."""
     np.savez(

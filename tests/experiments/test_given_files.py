@@ -25,6 +25,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_digits_from_a_file_train_as_digits_do(folder: Path, runs: Runs) -> None:
     images, labels = sklearn.datasets.load_digits(return_X_y=True)
     wanted = labels < 3

@@ -299,6 +299,7 @@ def test_statistics_are_those_of_the_reference(tmp_path: Path, statistics: str, 
         assert found == pytest.approx(mean, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_training_in_batch_mode(tmp_path: Path) -> None:
     """The function that is trained is the one of the batch, and a step is a step of its own gradient."""
     asked = scenario(images(tmp_path), RESNET.format("batch", "samples"), "at=[0, 1]")

@@ -168,6 +168,7 @@ def test_ctrl_c_comes_through() -> None:
         solve_ensemble(make, members(), TIMES, INTEGRATION, observe=observe, progress=interrupt)
 
 
+@pytest.mark.slow
 def test_any_flow() -> None:
     """Not the reduced one only: the class form of the same members, with a kernel that has no invariant for one."""
     keys, kappa = members(2)

@@ -101,7 +101,7 @@ def expected() -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     ("name", "kind", "integration", "tolerance"),
     [
-        ("random", "sample", TSIT5, 1e-6),
+        pytest.param("random", "sample", TSIT5, 1e-6, marks=pytest.mark.slow),
         pytest.param("random", "class", TSIT5, 1e-6, marks=pytest.mark.slow),
         ("random", "invariant", TSIT5, 1e-6),
         pytest.param("random", "invariant with samples", TSIT5, 1e-6, marks=pytest.mark.slow),

@@ -140,6 +140,7 @@ def test_spectrum_refuses_what_it_cannot_estimate() -> None:
     assert (still.radius, still.residual) == (0.0, 0.0)
 
 
+@pytest.mark.slow
 def test_the_class_flow_to_its_end_against_scipy() -> None:
     """The time scale of the flow is 1/λ_single, thousands of times the stable step of an explicit method."""
     flow, state = small_flow()

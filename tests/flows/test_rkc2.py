@@ -258,6 +258,7 @@ def test_under_vmap_each_problem_is_solved_as_alone() -> None:
     assert float(jnp.abs(together - alone).max()) <= 1e-12
 
 
+@pytest.mark.slow
 def test_derivatives_in_both_modes_against_the_closed_form() -> None:
     rates = jnp.geomspace(0.1, 50.0, 12)
 

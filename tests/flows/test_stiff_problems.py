@@ -77,6 +77,7 @@ def test_hires(name: str) -> None:
     assert int(solution.stats["num_steps"]) <= (2500 if name == "rkc2" else 200)
 
 
+@pytest.mark.slow
 def test_heat_against_its_exact_solution() -> None:
     """u_t = u_xx on (0, 1), u = 0 at the ends, 199 points: each sine decays at its own eigenvalue, the fastest being
     1.6·10⁵; the reference is exact in time, and so is its space."""
