@@ -29,8 +29,20 @@ PEERS = Path(__file__).parent / "peers"
 KERNELS = {
     "mlp-logits-mean": ["ntkflow structured", "ntkflow jacrev", "neural_tangents structured", "torch jacobian"],
     "mlp-logits-full": ["ntkflow structured", "ntkflow jacrev", "neural_tangents structured"],
-    "resnet-logits-mean": ["ntkflow structured", "ntkflow jacrev", "neural_tangents jacobian", "torch jacobian"],
-    "resnet-features-mean": ["ntkflow structured", "ntkflow jacrev", "neural_tangents jacobian", "torch jacobian"],
+    "resnet-logits-mean": [
+        "ntkflow structured",
+        "ntkflow jacrev",
+        "neural_tangents structured",
+        "neural_tangents jacobian",
+        "torch jacobian",
+    ],
+    "resnet-features-mean": [
+        "ntkflow structured",
+        "ntkflow jacrev",
+        "neural_tangents structured",
+        "neural_tangents jacobian",
+        "torch jacobian",
+    ],
     "resnet-features-full": ["ntkflow structured", "ntkflow jacrev", "neural_tangents jacobian", "torch jacobian"],
 }
 
