@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from ntkflow.errors import ResultFolderError
-from ntkflow.results import atomic, manifest, marker, netcdf, swap
+from ntkflow.results import atomic, manifest, marker, netcdf, resume, swap
 from ntkflow.results.failure import reason, shown, told
 from ntkflow.results.standing import Standing, refuse, standing
 from ntkflow.results.summary import Summary
@@ -29,25 +29,37 @@ class ResultFolder:
 
     Attributes:
         target: the final place.
+        resumed: whether a stopped run of the same scenario is gone on with, and its files are there.
     """
 
-    def __init__(self, target: Path, path: Path, mark: marker.Marker) -> None:
+    def __init__(self, target: Path, path: Path, mark: marker.Marker, *, resumed: bool = False) -> None:
         """Not for callers: :meth:`create` looks at the place first."""
         self.target = target
+        self.resumed = resumed
         self._path = path
         self._marker = mark
         self._open = True
 
     @staticmethod
-    def create(path: str | os.PathLike[str], *, overwrite: bool) -> ResultFolder:
+    def create(path: str | os.PathLike[str], *, overwrite: bool, resumes: str | None = None) -> ResultFolder:
         """Makes the folder ready for writing, or says why it may not be.
 
-        What is at ``path`` is touched only if it is a result of ntkflow, finished or not, and ``overwrite`` is true.
+        What is at ``path`` is touched only if it is a result of ntkflow, finished or not, and ``overwrite`` is true,
+        or if it is what a stopped run of the same scenario left, and this run can go on from there.
+
+        Args:
+            path: the final place.
+            overwrite: whether what is there may be replaced.
+            resumes: the resolved scenario of a run that leaves checkpoints in :attr:`checkpoints`.
         """
         target = Path(path).resolve()
         with told("the result folder cannot be made", target):
             swap.restore(target)
             found = standing(target)
+            if resumes is not None:
+                stopped = resume.stopped_run(target, found, resumes, overwrite=overwrite)
+                if stopped is not None:
+                    return ResultFolder(target, stopped, _adopted(stopped), resumed=True)
             refuse(target, found, overwrite=overwrite)
             if overwrite:
                 swap.sweep(target)
@@ -58,6 +70,11 @@ class ResultFolder:
             mark = marker.Marker(place)
             atomic.sync_folder(place.parent)
         return ResultFolder(target, place, mark)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where a run keeps what it can be resumed from."""
+        return self._path / resume.CHECKPOINTS
 
     @property
     def path(self) -> Path:
@@ -120,12 +137,18 @@ class ResultFolder:
                 f"The new result is complete in {shown(self._path)}, but did not take the place of the earlier one in "
                 f"{shown(self.target)}."
             )
+        saved = self.checkpoints.is_dir() and any(self.checkpoints.iterdir())
         if self._path == self.target:
-            return f"What the run had written is in {shown(self.target)}, which was left without a manifest."
+            left = f"What the run had written is in {shown(self.target)}, which was left without a manifest."
+            return f"{left} The same command without --overwrite goes on from its last checkpoint." if saved else left
         return (
             f"The earlier result in {shown(self.target)} is untouched. "
             f"What the run had written is in {shown(self._path)}, which was left without a manifest; "
-            "the next run with --overwrite removes it."
+            + (
+                "the same command goes on from its last checkpoint."
+                if saved
+                else "the next run with --overwrite removes it."
+            )
         )
 
     @contextlib.contextmanager
@@ -143,6 +166,18 @@ class ResultFolder:
                 place=shown(self.target),
                 remedy=f"The new one is complete in {shown(self._path)}; rename it yourself.",
             ) from error
+
+
+def _adopted(folder: Path) -> marker.Marker:
+    try:
+        return marker.Marker(folder, adopt=True)
+    except BlockingIOError:
+        # Another process took it up between our look and our hand.
+        raise ResultFolderError(
+            "another run is writing its result here now",
+            place=shown(folder),
+            remedy="Wait until it has finished, or choose another result folder.",
+        ) from None
 
 
 def _json(value: Any) -> str:

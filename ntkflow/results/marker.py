@@ -33,10 +33,20 @@ _TEXT = (
 class Marker:
     """A planted marker, locked until :meth:`release`, :meth:`remove`, or the end of the process."""
 
-    def __init__(self, folder: Path) -> None:
-        """Plants a marker in ``folder``; raises ``FileExistsError`` if there is one."""
-        descriptor = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    def __init__(self, folder: Path, *, adopt: bool = False) -> None:
+        """Plants a marker in ``folder``, or takes over the one that a stopped run left there.
+
+        Raises:
+            FileExistsError: there is a marker, and it is not to be adopted.
+            BlockingIOError: the marker to be adopted belongs to a living run.
+        """
+        flags = os.O_RDWR if adopt else os.O_RDWR | os.O_CREAT | os.O_EXCL
+        descriptor = os.open(folder / NAME, flags, 0o666)
         self._close = weakref.finalize(self, os.close, descriptor)
+        if adopt:
+            if fcntl is not None:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, 0)
         if fcntl is not None:
             with contextlib.suppress(OSError):  # A file system without locks.
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -28,6 +28,11 @@ def stage(target: Path) -> Path:
     return staging
 
 
+def staged(target: Path) -> list[Path]:
+    """Siblings of ``target`` in which stopped runs left what was to replace it."""
+    return [folder for folder in _siblings(target, _NEW) if marker.is_marked(folder) and not marker.is_held(folder)]
+
+
 def sweep(target: Path) -> None:
     """Deletes what killed runs left beside ``target``: siblings of our naming that bear a marker nobody holds."""
     for folder in _siblings(target, _NEW) + _siblings(target, _OLD):
