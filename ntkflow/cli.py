@@ -94,6 +94,27 @@ def validate(
 
 
 @app.command()
+def estimate(
+    scenario: Annotated[Path, typer.Argument(help="A scenario of kind training, YAML.")],
+    set_: Overrides = None,
+) -> None:
+    """Say how long a training run will take, and how much memory and disk, from a few measured steps."""
+    from ntkflow.scenario import TrainingScenario, load_scenario
+
+    loaded = load_scenario(scenario, set_ or [])
+    from ntkflow.environment import configure_jax
+
+    configure_jax()
+    from ntkflow.experiments import estimate as measured
+    from ntkflow.report import print_summary
+
+    with _progress(quiet=False) as progress:
+        found = measured(loaded.scenario, folder=loaded.path.parent, progress=progress)
+    assert isinstance(loaded.scenario, TrainingScenario)
+    print_summary(found.summary(loaded.scenario.name, loaded.scenario.checkpoints.keep), Console())
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of scenarios, for editors."""
     from ntkflow.scenario import json_schema

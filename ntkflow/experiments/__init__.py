@@ -1,6 +1,7 @@
 """One module a scenario kind: turns a scenario into results by calling the rooms below."""
 
+from ntkflow.experiments.estimate import Estimate, estimate
 from ntkflow.experiments.outcome import Outcome
 from ntkflow.experiments.run import experiment, run_scenario
 
-__all__ = ["Outcome", "experiment", "run_scenario"]
+__all__ = ["Estimate", "Outcome", "estimate", "experiment", "run_scenario"]

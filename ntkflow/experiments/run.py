@@ -16,6 +16,7 @@ from ntkflow.experiments.outcome import Outcome, device
 from ntkflow.experiments.regression import run_regression
 from ntkflow.experiments.relaxation import run_relaxation
 from ntkflow.experiments.residuals import run_residuals
+from ntkflow.experiments.training import run_training
 from ntkflow.progress import Progress, silent
 from ntkflow.report import render_report, write_figures
 from ntkflow.results import ResultFolder, Summary, provenance
@@ -29,10 +30,11 @@ from ntkflow.scenario import (
     RelaxationScenario,
     ResidualsScenario,
     Scenario,
+    TrainingScenario,
     resolved_yaml,
 )
 
-_EXTRA = {"network.ckpt": "the network after the last step, for a kernel scenario with network: {kind: checkpoint}"}
+_NETWORK = "for a kernel scenario with network: {kind: checkpoint}"
 _DOWNLOADS = (
     ("results.nc", "every array of this result, NetCDF: xarray.open_datatree(path, engine='h5netcdf')"),
     ("summary.json", "the numbers and tables of this page"),
@@ -59,9 +61,11 @@ def run_scenario(
         UserError: anything the user can mend; says what was left where.
         InterruptedRun: after Ctrl-C; says what was left where.
     """
-    folder = ResultFolder.create(output, overwrite=overwrite)
+    text = resolved_yaml(loaded.scenario)
+    resumes = text if isinstance(loaded.scenario, TrainingScenario) else None
+    folder = ResultFolder.create(output, overwrite=overwrite, resumes=resumes)
     try:
-        summary = _run(loaded, folder, progress)
+        summary = _run(loaded, text, folder, progress)
     except UserError as error:
         raise type(error)(error.what, place=error.place, remedy=_joined(error.remedy, folder.abandon())) from error
     except KeyboardInterrupt:
@@ -77,14 +81,17 @@ def run_scenario(
     return folder.path, summary
 
 
-def experiment(scenario: Scenario, *, folder: Path, text: str, progress: Progress = silent) -> Outcome:
-    """Run the experiment of a scenario's kind, without writing anything.
+def experiment(
+    scenario: Scenario, *, folder: Path, text: str, progress: Progress = silent, checkpoints: Path | None = None
+) -> Outcome:
+    """Run the experiment of a scenario's kind, without writing anything but checkpoints.
 
     Args:
         scenario: what to run.
         folder: where relative paths in it start.
         text: the scenario as YAML, kept with the results.
         progress: told from stage to stage.
+        checkpoints: where a run that can be resumed keeps what it needs for that; None: it cannot be resumed.
 
     Raises:
         UserError: anything the user can mend.
@@ -104,14 +111,17 @@ def experiment(scenario: Scenario, *, folder: Path, text: str, progress: Progres
             return run_comparison(scenario, folder=folder, text=text, progress=progress)
         case KernelScenario():
             return run_kernel(scenario, folder=folder, text=text, progress=progress)
+        case TrainingScenario():
+            return run_training(scenario, folder=folder, text=text, progress=progress, checkpoints=checkpoints)
     assert_never(scenario)
 
 
-def _run(loaded: LoadedScenario, folder: ResultFolder, progress: Progress) -> Summary:
+def _run(loaded: LoadedScenario, text: str, folder: ResultFolder, progress: Progress) -> Summary:
     started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
-    text = resolved_yaml(loaded.scenario)
     folder.write_text("scenario.yaml", text)
-    outcome = experiment(loaded.scenario, folder=loaded.path.parent, text=text, progress=progress)
+    outcome = experiment(
+        loaded.scenario, folder=loaded.path.parent, text=text, progress=progress, checkpoints=folder.checkpoints
+    )
     progress("writing", 0, 3)
     for name, data in outcome.files.items():
         folder.write_bytes(name, data)
@@ -133,12 +143,19 @@ def _run(loaded: LoadedScenario, folder: ResultFolder, progress: Progress) -> Su
             figures=figures,
             scenario_yaml=text,
             provenance=record,
-            downloads=(*_DOWNLOADS, *((name, _EXTRA[name]) for name in outcome.files)),
+            downloads=(*_DOWNLOADS, *_networks(folder, outcome)),
         ),
     )
     folder.finish(outcome.summary, record)
     progress("writing", 3, 3)
     return outcome.summary
+
+
+def _networks(folder: ResultFolder, outcome: Outcome) -> list[tuple[str, str]]:
+    """The networks of a result, those after the last step first."""
+    found = [(name, f"the network after the last step, {_NETWORK}") for name in outcome.files]
+    snapshots = sorted(path.relative_to(folder.path).as_posix() for path in (folder.path / "snapshots").rglob("*.ckpt"))
+    return found + [(name, f"the network of that epoch, {_NETWORK}") for name in snapshots]
 
 
 def _is_about_memory(error: Exception) -> bool:
