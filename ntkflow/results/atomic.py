@@ -12,6 +12,9 @@ import os
 import secrets
 from pathlib import Path
 
+PARTIAL = ".partial"
+"""How the name of a file that is being written ends; a killed run leaves it."""
+
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
     """Puts ``data`` at ``path``: a temporary file in the same folder, fsync, ``os.replace``, fsync of the folder.
@@ -20,7 +23,7 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
     the last step fails, ``path`` holds the new bytes, whole, which may not survive a power cut.)
     """
     # Not tempfile.mkstemp: its files are readable by their owner only, whatever the umask says.
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL}")
     try:
         with open(partial, "xb") as stream:
             stream.write(data)

@@ -59,7 +59,9 @@ class ResultFolder:
             if resumes is not None:
                 stopped = resume.stopped_run(target, found, resumes, overwrite=overwrite)
                 if stopped is not None:
-                    return ResultFolder(target, stopped, _adopted(stopped), resumed=True)
+                    mark = _adopted(stopped)
+                    resume.tidy(stopped)
+                    return ResultFolder(target, stopped, mark, resumed=True)
             refuse(target, found, overwrite=overwrite)
             if overwrite:
                 swap.sweep(target)

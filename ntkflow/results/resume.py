@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ntkflow.errors import ResultFolderError
-from ntkflow.results import swap
+from ntkflow.results import atomic, swap
 from ntkflow.results.failure import shown
 from ntkflow.results.standing import Standing
 
@@ -15,7 +15,7 @@ SCENARIO = "scenario.yaml"
 
 
 def stopped_run(target: Path, found: Standing, text: str, *, overwrite: bool) -> Path | None:
-    """The folder that a stopped run of the same scenario left, with something in it to go on from.
+    """The folder that a stopped run of the same scenario left, with or without something in it to go on from.
 
     In its place, or, where a finished result is there that it was to replace, beside it. What is not finished is not
     gone on from if it is to be overwritten: that is how a user starts again.
@@ -30,7 +30,9 @@ def stopped_run(target: Path, found: Standing, text: str, *, overwrite: bool) ->
         ResultFolderError: a run of another scenario was stopped there.
     """
     if found is Standing.UNFINISHED and not overwrite:
-        if _of(target, text):
+        written = _scenario(target)
+        # Killed before it could write even that, a run has left nothing that could be lost.
+        if written in (text, None):
             return target
         if _has_checkpoints(target):
             raise ResultFolderError(
@@ -40,15 +42,21 @@ def stopped_run(target: Path, found: Standing, text: str, *, overwrite: bool) ->
                 "its place; or choose another result folder.",
             )
     if found is Standing.FINISHED and overwrite:
-        return next((folder for folder in swap.staged(target) if _of(folder, text)), None)
+        return next((folder for folder in swap.staged(target) if _scenario(folder) == text), None)
     return None
 
 
-def _of(folder: Path, text: str) -> bool:
+def tidy(folder: Path) -> None:
+    """Delete what a killed run left of files that it was writing."""
+    for stray in folder.rglob(f".*{atomic.PARTIAL}"):
+        stray.unlink(missing_ok=True)
+
+
+def _scenario(folder: Path) -> str | None:
     try:
-        return (folder / SCENARIO).read_text(encoding="utf-8") == text and _has_checkpoints(folder)
-    except (OSError, UnicodeDecodeError):
-        return False
+        return (folder / SCENARIO).read_bytes().decode(errors="replace")
+    except OSError:
+        return None
 
 
 def _has_checkpoints(folder: Path) -> bool:

@@ -53,10 +53,23 @@ def test_overwriting_starts_again(tmp_path: Path) -> None:
     folder.abandon()
 
 
-def test_without_a_checkpoint_there_is_nothing_to_go_on_from(tmp_path: Path) -> None:
-    stopped(tmp_path / "out", checkpoint=False)
-    with pytest.raises(ResultFolderError, match="an earlier run was stopped before it finished"):
-        ResultFolder.create(tmp_path / "out", overwrite=False, resumes=TEXT)
+@pytest.mark.parametrize("written", [True, False])
+def test_without_a_checkpoint_it_begins_in_the_same_place(tmp_path: Path, written: bool) -> None:
+    place = stopped(tmp_path / "out", checkpoint=False)
+    if not written:
+        (place / "scenario.yaml").unlink()
+    folder = ResultFolder.create(tmp_path / "out", overwrite=False, resumes=TEXT)
+    assert folder.path == place
+    folder.abandon()
+
+
+def test_files_that_were_being_written_go_away(tmp_path: Path) -> None:
+    place = stopped(tmp_path / "out")
+    (place / ".results.nc.0a1b2c3d.partial").write_bytes(b"half")
+    (place / "checkpoints" / ".epoch-000004.ckpt.0a1b2c3d.partial").write_bytes(b"half")
+    ResultFolder.create(tmp_path / "out", overwrite=False, resumes=TEXT).abandon()
+    assert not list(place.rglob("*.partial"))
+    assert (place / "checkpoints" / "epoch-000003.ckpt").exists()
 
 
 def test_a_kind_that_cannot_be_resumed_is_not(tmp_path: Path) -> None:
