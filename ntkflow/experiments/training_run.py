@@ -41,6 +41,7 @@ class TrainingRun:
         records: by group and variable, with axes member and record first.
         record_epochs: the epoch of every record; −1 where none was made.
         costs: seconds of measuring, by member, record and kind of work.
+        training_seconds: wall time of training up to every record, since the one before.
         seconds: wall time spent on training, measuring and saving, of all sessions.
         diverged: the epoch by which each member's numbers were not finite any more; −1 for those that are fine.
         messages: what has to be told about resuming.
@@ -71,6 +72,7 @@ class TrainingRun:
         }
         self.record_epochs = np.full(records, -1)
         self.costs = cost_variable(setup.observations).empty(members, records)
+        self.training_seconds = np.full(records, np.nan)
         self.seconds = np.zeros(len(STAGES))
         self.diverged = np.full(members, -1)
         self._ended = np.zeros((), bool)
@@ -225,6 +227,7 @@ class TrainingRun:
             self.costs[index, slot] = list(seconds.values())
             progress("measuring", slot * len(setup.members) + index, len(setup.epochs) * len(setup.members))
         self.record_epochs[slot] = epoch
+        self.training_seconds[slot] = self.seconds[TRAINING] - np.nansum(self.training_seconds[:slot])
         self.seconds[MEASURING] += time.perf_counter() - started
 
     def _moment(self, index: int, one: Member, epoch: int) -> Moment:
@@ -243,6 +246,7 @@ class TrainingRun:
             "references": self.references,
             "record_epochs": self.record_epochs,
             "costs": self.costs,
+            "training_seconds": self.training_seconds,
             "seconds": self.seconds,
             "diverged": self.diverged,
             "ended": self._ended,
@@ -252,6 +256,7 @@ class TrainingRun:
         self.state, self._rule_state = tree["state"], tree["rule"]
         self.epochs, self.records, self.references = tree["epochs"], tree["records"], tree["references"]
         self.record_epochs, self.costs = tree["record_epochs"], tree["costs"]
+        self.training_seconds = tree["training_seconds"]
         self.seconds, self.diverged, self._ended = tree["seconds"], tree["diverged"], tree["ended"]
 
     def _save(self) -> None:

@@ -33,11 +33,7 @@ def training_tree(run: TrainingRun, text: str) -> xr.DataTree:
             if any(name in names for names, *_ in variables.values())
         }
         groups[f"/{observation.name}"] = _at_records(run, dataset(variables, labels))
-    names, costs = _members(run, ("epoch", "work"), run.costs[:, measured])
-    what = "wall time of measuring, compilation included, by kind of work; what groups share is counted once"
-    groups["/cost"] = _at_records(
-        run, dataset({"seconds": (names, costs, "s", what)}, {"work": list(cost_names(setup.observations))})
-    )
+    groups["/cost"] = _at_records(run, _cost(run, measured))
     scenario = setup.scenario
     groups["/scenario"] = scenario_group(
         kind="training", name=scenario.name, seed=scenario.seed, loss_scale=setup.z, text=text
@@ -66,6 +62,18 @@ def _training(run: TrainingRun) -> xr.Dataset:
     variables["step_size"] = (dims, values, "1", "η of the epoch's steps")
     group = dataset(variables, {"trained_epoch": np.arange(1, trained + 1)})
     return _with_members(run, group)
+
+
+def _cost(run: TrainingRun, measured: np.ndarray) -> xr.Dataset:
+    members = len(run.setup.members)
+    names, costs = _members(run, ("epoch", "work"), run.costs[:, measured])
+    alone, training = _members(run, ("epoch",), np.tile(run.training_seconds[measured], (members, 1)))
+    what = "wall time of measuring, compilation included, by kind of work; what groups share is counted once"
+    since = "wall time of training since the record before, compilation included; of all members together"
+    return dataset(
+        {"seconds": (names, costs, "s", what), "training_seconds": (alone, training, "s", since)},
+        {"work": list(cost_names(run.setup.observations))},
+    )
 
 
 def _at_records(run: TrainingRun, group: xr.Dataset) -> xr.Dataset:
