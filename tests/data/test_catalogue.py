@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 
@@ -12,32 +11,15 @@ from data.archives import archive
 from data.official import write_mnist
 from experiments.command import ntkflow
 
-from ntkflow.data import read_mnist5k, read_source, sources
+from ntkflow.data import read_mnist5k, sources
 from ntkflow.errors import DataError
 from ntkflow.scenario import json_schema
-
-needs_mlxtend = pytest.mark.skipif(not importlib.util.find_spec("mlxtend"), reason="mlxtend is not installed")
 
 
 def test_a_scenario_can_name_every_source() -> None:
     schema = json_schema()["$defs"]
     named = {rules["properties"]["source"]["const"] for rules in schema.values() if "source" in rules["properties"]}
     assert named == {source.key for source in sources()}
-
-
-def test_what_the_catalogue_says_is_in_the_sources() -> None:
-    for source in sources():
-        if not source.here():
-            continue
-        samples = read_source(source.key)
-        assert samples.image_shape is not None
-        assert source.images == "×".join(map(str, samples.image_shape)).removeprefix("1×")
-        counts = np.bincount(samples.labels)
-        assert (source.classes, source.training) == (str(len(counts)), str(counts.sum()))
-        assert source.per_class.removeprefix("≥ ") == str(counts.min())
-        assert source.per_class.startswith("≥") == (counts.min() < counts.max())
-        testing = "the rest" if samples.test_labels is None else str(len(samples.test_labels))
-        assert source.testing == testing
 
 
 def test_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +48,6 @@ def test_one_that_is_whole(tmp_path: Path) -> None:
         "10 classes\n"
         "Checked: format, shape and class counts are those of the published files; their hashes are not known.\n"
     )
-    assert ntkflow("data", "digits").out.startswith("scikit-learn digits: 1797 images of 8×8, 174 to 183 of each of")
 
 
 def test_the_users_own_file(tmp_path: Path) -> None:
@@ -98,36 +79,3 @@ def test_mnist5k_without_mlxtend(monkeypatch: pytest.MonkeyPatch) -> None:
         "data.source: MNIST-5k is not here: mlxtend is not installed\n"
         "  pip install 'ntkflow[mnist]' brings mlxtend, in which they are."
     )
-
-
-@needs_mlxtend
-def test_mnist5k_is_mlxtends() -> None:
-    """Against the file in the package, read line by line."""
-    import gzip
-
-    spec = importlib.util.find_spec("mlxtend")
-    assert spec is not None
-    assert spec.origin is not None
-    samples = read_mnist5k()
-    with gzip.open(Path(spec.origin).parent / "data" / "data" / "mnist_5k.csv.gz", "rt") as stream:
-        for line, image, label in zip(stream, samples.inputs, samples.labels, strict=True):
-            *pixels, digit = line.split(",")
-            assert bytes(map(int, pixels)) == image.tobytes()
-            assert float(digit) == label
-    assert np.bincount(samples.labels).tolist() == [500] * 10
-
-
-@needs_mlxtend
-@pytest.mark.parametrize(("change", "said"), [("other", "are not the known ones"), ("broken", "OSError: damaged")])
-def test_an_mlxtend_that_holds_something_else(monkeypatch: pytest.MonkeyPatch, change: str, said: str) -> None:
-    from ntkflow.data import mnist5k
-
-    def changed() -> tuple[np.ndarray, np.ndarray]:
-        if change == "broken":
-            raise OSError("damaged")
-        return np.zeros((5000, 784)), np.repeat(np.arange(10), 500)
-
-    monkeypatch.setattr("mlxtend.data.mnist_data", changed)
-    monkeypatch.setattr(mnist5k, "_arrays", mnist5k._arrays.__wrapped__)
-    with pytest.raises(DataError, match=said):
-        read_mnist5k()

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from ntkflow.data import Samples, balanced_dataset, class_targets, load_digits, read_digits
+from ntkflow.data import Samples, balanced_dataset, class_targets
 from ntkflow.errors import DataError
 
 LABELS = np.arange(60) % 3
@@ -120,15 +120,6 @@ def test_images_and_rows_of_pixels_are_the_same_samples() -> None:
     np.testing.assert_array_equal(again.inputs, images.inputs)
 
 
-def test_digits_are_images_of_one_channel() -> None:
-    import sklearn.datasets
-
-    made = load_digits(samples_per_class=2, seed=0)
-    assert made.inputs.shape == (20, 64)
-    known = {image.tobytes() for image in sklearn.datasets.load_digits().images / 16}
-    assert all(np.ascontiguousarray(image[0]).tobytes() in known for image in np.asarray(made.as_images().inputs))
-
-
 def test_vectors_are_no_images() -> None:
     made = balanced_dataset(Samples("mine", PIXELS, LABELS), samples_per_class=2, seed=0)
     with pytest.raises(DataError, match=r"mine: images are needed, and inputs are of shape \(40,\) each"):
@@ -143,5 +134,5 @@ def test_more_classes_than_there_are() -> None:
 
 
 def test_classes_that_are_left_out_are_not_tested_on() -> None:
-    made = balanced_dataset(read_digits(), classes=2, samples_per_class=2, seed=0)
-    assert set(np.asarray(made.test_labels).tolist()) == {0, 1}
+    made = balanced_dataset(IMAGES, classes=2, samples_per_class=2, seed=0)
+    assert np.bincount(made.test_labels).tolist() == [18, 18]
