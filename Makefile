@@ -10,7 +10,7 @@ UV := $(shell command -v uv 2>/dev/null || echo $(VENV)/bin/uv)
 RUN := $(VENV)/bin/
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-.PHONY: demo test lint types contracts fast validate docs environment clean
+.PHONY: demo test lint types contracts fast validate docs data environment clean
 
 demo: environment
 	$(RUN)ntkflow run scenarios/digits.yaml --output $(OUT) --overwrite
@@ -34,6 +34,17 @@ contracts: environment
 
 docs: environment
 	NO_MKDOCS_2_WARNING=1 $(RUN)mkdocs build --quiet --strict
+
+# Real FashionMNIST for the tests, from Debian's package, where this user may install it. Everywhere else nothing happens,
+# and the tests that need it are skipped with their reason.
+FASHION := dataset-fashion-mnist
+APT := timeout 120 env DEBIAN_FRONTEND=noninteractive apt-get -qq
+data:
+	@if dpkg -s $(FASHION) >/dev/null 2>&1; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  { $(APT) install -y $(FASHION) || { $(APT) update && $(APT) install -y $(FASHION); }; } >/dev/null 2>&1 || \
+	    echo "$(FASHION) could not be installed; its tests will be skipped"; \
+	else echo "$(FASHION) is not installed, and cannot be here; its tests will be skipped"; fi
 
 # Slow science, run by hand; its results are recorded in docs/validation.md.
 validate: environment

@@ -147,6 +147,28 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
+@app.command()
+def data(
+    source: Annotated[
+        str | None,
+        typer.Argument(help="Read and check this one: digits, mnist5k, fashion_mnist, mnist, cifar10, file."),
+    ] = None,
+    path: Annotated[Path | None, typer.Option("--path", help="Where it is: a folder, or for file a .npz file.")] = None,
+) -> None:
+    """List the data sets, which of them are here, and how to get the rest; or check one."""
+    from ntkflow.environment import configure_jax
+
+    configure_jax()
+    from ntkflow.data import catalogue_table, read_source
+
+    if source is None:
+        Console().print(catalogue_table())
+    else:
+        samples = read_source(source, path)
+        samples.require_usable()
+        print(f"{samples}\nChecked: {samples.checked}.")
+
+
 def main() -> NoReturn:
     """The entry point: prints what a user can mend as one message, and leaves with its exit code."""
     # Equinox reads this when it is imported: see ntkflow.flows.integrate.

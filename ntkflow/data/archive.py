@@ -10,6 +10,7 @@ import numpy as np
 
 from ntkflow.data.dataset import Dataset, balanced_dataset
 from ntkflow.data.labels import LabelEncoding
+from ntkflow.data.samples import Samples
 from ntkflow.errors import DataError
 
 
@@ -47,11 +48,13 @@ def read_archive(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def load_file(path: Path, *, samples_per_class: int, encoding: LabelEncoding = "one_hot", seed: int) -> Dataset:
+def read_own_samples(path: Path) -> Samples:
     """The user's own data: arrays ``inputs`` (samples, …), used as they are, and ``labels`` (samples,), whole from 0.
 
+    Inputs of shape (samples, rows, columns) or (samples, channels, rows, columns) are images.
+
     Raises:
-        DataError: whatever :func:`read_archive` and :func:`ntkflow.data.balanced_dataset` refuse.
+        DataError: whatever :func:`read_archive` refuses, or arrays that are no inputs or no labels.
     """
     arrays = read_archive(path, ("inputs", "labels"))
     inputs, labels = arrays["inputs"], arrays["labels"]
@@ -61,15 +64,20 @@ def load_file(path: Path, *, samples_per_class: int, encoding: LabelEncoding = "
         )
     if inputs.ndim < 2:
         raise DataError(f"inputs must have shape (samples, …), not {inputs.shape}", place=str(path))
+    image_shape = None
+    if inputs.ndim in (3, 4):
+        *channels, rows, columns = inputs.shape[1:]
+        image_shape = (channels[0] if channels else 1, rows, columns)
     with np.errstate(over="ignore"):
-        # What float64 cannot hold becomes infinite, and is refused as that below.
+        # What float64 cannot hold becomes infinite, and is refused as that when samples are chosen.
         inputs = inputs.astype(float)
-    return balanced_dataset(
-        str(path),
-        inputs,
-        labels.astype(int),
-        samples_per_class=samples_per_class,
-        encoding=encoding,
-        normalization="values as in the file",
-        seed=seed,
-    )
+    return Samples(str(path), inputs, labels.astype(int), image_shape=image_shape)
+
+
+def load_file(path: Path, *, samples_per_class: int, encoding: LabelEncoding = "one_hot", seed: int) -> Dataset:
+    """The user's own data, a chosen number of each class, the rest for testing.
+
+    Raises:
+        DataError: whatever :func:`read_own_samples` and :func:`ntkflow.data.balanced_dataset` refuse.
+    """
+    return balanced_dataset(read_own_samples(path), samples_per_class=samples_per_class, encoding=encoding, seed=seed)

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ntkflow import scenario as schema
 from ntkflow.data import Dataset
-from ntkflow.errors import CheckpointError, DataError, ScenarioError
+from ntkflow.errors import CheckpointError, ScenarioError
 from ntkflow.experiments.settings import named_key
 from ntkflow.experiments.sources import initial_network
 from ntkflow.networks import (
@@ -95,7 +95,7 @@ def starting_network(scenario: schema.KernelScenario, dataset: Dataset, folder: 
         ScenarioError: statistics that the network does not have.
     """
     if not isinstance(scenario.network, schema.CheckpointNetwork):
-        dataset = _shaped(scenario.network, scenario.data, dataset)
+        dataset = _shaped(scenario.network, dataset)
         network = _made(scenario.network, dataset, named_key(scenario.seed, "network"))
         return _with_statistics(scenario.network, scenario.network, network, dataset, 0)
     path = folder / scenario.network.path
@@ -108,7 +108,7 @@ def starting_network(scenario: schema.KernelScenario, dataset: Dataset, folder: 
             place=str(path),
             remedy="Give a network.ckpt that a scenario with checkpoint: {save: true} has left.",
         ) from None
-    dataset = _shaped(built, scenario.data, dataset)
+    dataset = _shaped(built, dataset)
     like = eqx.filter_eval_shape(lambda: _made(built, dataset, jax.random.key(0)))
     try:
         network, _ = load_checkpoint(path, like)
@@ -169,29 +169,9 @@ def _made(network: schema.MLP | schema.ResNet, dataset: Dataset, key: PRNGKeyArr
     )
 
 
-def _shaped(network: schema.MLP | schema.ResNet, data: schema.Data, dataset: Dataset) -> Dataset:
+def _shaped(network: schema.MLP | schema.ResNet, dataset: Dataset) -> Dataset:
     """The samples as images of shape (channels, rows, columns) for a network that needs them."""
-    if isinstance(network, schema.MLP):
-        return dataset
-    shape = dataset.inputs.shape[1:]
-    if isinstance(data, schema.DigitsData):
-        image = (1, 8, 8)
-    elif len(shape) == 2:
-        image = (1, *shape)
-    elif len(shape) == 3:
-        image = shape
-    else:
-        raise DataError(
-            f"a resnet needs images, and inputs are of shape {shape} each",
-            place=dataset.name,
-            remedy="Write inputs of shape (samples, rows, columns) or (samples, channels, rows, columns), or "
-            "take kind: mlp.",
-        )
-    return dataclasses.replace(
-        dataset,
-        inputs=dataset.inputs.reshape(-1, *image),
-        test_inputs=dataset.test_inputs.reshape(-1, *image),
-    )
+    return dataset if isinstance(network, schema.MLP) else dataset.as_images()
 
 
 def _with_statistics(

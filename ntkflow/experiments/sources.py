@@ -8,31 +8,35 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from ntkflow import scenario as schema
-from ntkflow.data import Dataset, load_digits, load_file
+from ntkflow.data import Dataset, Precision, balanced_dataset, draw_per_class, read_source
 from ntkflow.errors import DataError
 from ntkflow.networks import MLP
 
 
-def load_dataset(data: schema.Data, *, seed: int, folder: Path) -> Dataset:
-    """The samples of a scenario.
+def load_dataset(data: schema.Data, *, seed: int, folder: Path, dtype: Precision = "float64") -> Dataset:
+    """The samples of a scenario; images are rows of pixels until :meth:`Dataset.as_images` is asked for.
 
     Args:
         data: which.
         seed: of the choice of samples.
         folder: where a relative path starts.
+        dtype: of inputs and targets.
 
     Raises:
         DataError: data that cannot be used.
     """
-    match data:
-        case schema.DigitsData():
-            return load_digits(
-                classes=data.classes, samples_per_class=data.samples_per_class, encoding=data.labels, seed=seed
-            )
-        case schema.FileData():
-            return load_file(
-                folder / data.path, samples_per_class=data.samples_per_class, encoding=data.labels, seed=seed
-            )
+    path = None if isinstance(data, schema.DigitsData | schema.MNIST5kData) else data.path
+    return balanced_dataset(
+        read_source(data.source, None if path is None else folder / path),
+        samples_per_class=data.samples_per_class,
+        seed=seed,
+        classes=None if isinstance(data, schema.FileData) else data.classes,
+        test_samples_per_class=data.test_samples_per_class,
+        encoding=data.labels,
+        label_noise=data.label_noise,
+        standardized=data.normalization == "standardized",
+        dtype=dtype,
+    )
 
 
 def initial_network(network: schema.MLP, dataset: Dataset, key: PRNGKeyArray) -> MLP:
@@ -65,10 +69,5 @@ def choose_test_samples(dataset: Dataset, *, per_class: int, seed: int) -> np.nd
             remedy=f"Ask for at most {counts[short]}, or for fewer training samples.",
         )
     # A stream of its own: the training samples were drawn with the plain seed.
-    generator = np.random.default_rng([seed, 1])
-    return np.concatenate(
-        [
-            np.sort(generator.choice(np.flatnonzero(labels == c), per_class, replace=False))
-            for c in range(dataset.classes)
-        ]
-    )
+    chosen = draw_per_class(labels, dataset.classes, per_class, np.random.default_rng([seed, 1]))
+    return np.sort(chosen.reshape(dataset.classes, per_class), axis=1).reshape(-1)

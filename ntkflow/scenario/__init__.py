@@ -11,7 +11,15 @@ from ntkflow.scenario.comparison_kind import (
     Training,
     TrainingSolver,
 )
-from ntkflow.scenario.data_sources import Data, DigitsData, FileData
+from ntkflow.scenario.data_sources import (
+    CIFAR10Data,
+    Data,
+    DigitsData,
+    FashionMNISTData,
+    FileData,
+    MNIST5kData,
+    MNISTData,
+)
 from ntkflow.scenario.end_of_training_kind import (
     AxesStart,
     EndOfTrainingCase,
@@ -80,6 +88,7 @@ __all__ = [
     "AxesStart",
     "BlockModel",
     "BlockValues",
+    "CIFAR10Data",
     "CheckpointNetwork",
     "CheckpointOptions",
     "Checkpoints",
@@ -93,6 +102,7 @@ __all__ = [
     "EmpiricalKernel",
     "EndOfTrainingCase",
     "EndOfTrainingScenario",
+    "FashionMNISTData",
     "FeatureProblem",
     "FileData",
     "FileState",
@@ -111,6 +121,8 @@ __all__ = [
     "LoadedScenario",
     "LossBelow",
     "LossScale",
+    "MNIST5kData",
+    "MNISTData",
     "MatrixBlocksModel",
     "Measurement",
     "Model",

@@ -7,20 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ntkflow.data import Dataset, balanced_dataset
+from ntkflow.data import Dataset, Samples, balanced_dataset
 from ntkflow.errors import DataError
 
 
 def make(inputs: np.ndarray, labels: np.ndarray, samples_per_class: int = 2, seed: int = 0) -> Dataset:
-    return balanced_dataset(
-        "mine",
-        inputs,
-        labels,
-        samples_per_class=samples_per_class,
-        encoding="one_hot",
-        normalization="none",
-        seed=seed,
-    )
+    return balanced_dataset(Samples("mine", inputs, labels), samples_per_class=samples_per_class, seed=seed)
 
 
 def numbered(labels: np.ndarray) -> np.ndarray:

@@ -92,3 +92,10 @@ def test_it_prints_what_it_holds(digits: Dataset) -> None:
         "scikit-learn digits: 200 training samples, 20 of each of 10 classes, shape (64,), "
         "pixels divided by 16, to [0, 1]; 1597 test samples"
     )
+
+
+def test_they_are_images_of_one_channel(raw: np.ndarray) -> None:
+    two = load_digits(samples_per_class=2, seed=0)
+    assert (two.inputs.shape, two.as_images().inputs.shape) == ((20, 64), (20, 1, 8, 8))
+    known = {tuple(row) for row in raw[:, :-1].tolist()}
+    assert all(tuple((image[0] * 16).ravel()) in known for image in np.asarray(two.as_images().inputs))

@@ -411,7 +411,7 @@ def said_of(folder: Path, *overrides: str) -> str:
 def test_vectors_for_a_network_of_images(tmp_path: Path) -> None:
     data = images(tmp_path, (5,))
     said = refused(tmp_path, data, RESNET.format("batch", "samples"))
-    assert "a resnet needs images, and inputs are of shape (5,) each\n" in said
+    assert "images are needed, and inputs are of shape (5,) each\n" in said
 
 
 class InterruptedWhileMeasuring:
