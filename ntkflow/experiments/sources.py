@@ -1,16 +1,14 @@
-"""The data and the network that a scenario names."""
+"""The data that a scenario names."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import PRNGKeyArray
 
 from ntkflow import scenario as schema
 from ntkflow.data import Dataset, load_digits, load_file
 from ntkflow.errors import DataError
-from ntkflow.networks import MLP
 
 
 def load_dataset(data: schema.Data, *, seed: int, folder: Path) -> Dataset:
@@ -33,20 +31,6 @@ def load_dataset(data: schema.Data, *, seed: int, folder: Path) -> Dataset:
             return load_file(
                 folder / data.path, samples_per_class=data.samples_per_class, encoding=data.labels, seed=seed
             )
-
-
-def initial_network(network: schema.MLP, dataset: Dataset, key: PRNGKeyArray) -> MLP:
-    """The network of a scenario with its initial weights, as wide at both ends as the data."""
-    return MLP(
-        key,
-        inputs=dataset.inputs[0].size,
-        outputs=dataset.classes,
-        width=network.width,
-        hidden_layers=network.hidden_layers,
-        features=network.features,
-        activation=network.activation,
-        initialization=network.initialization,
-    )
 
 
 def choose_test_samples(dataset: Dataset, *, per_class: int, seed: int) -> np.ndarray:

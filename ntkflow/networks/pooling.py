@@ -16,11 +16,22 @@ def average_pool(a: Float[Array, "channels rows columns"], window: int) -> Float
     return jnp.mean(_windows(a, window), (2, 4))
 
 
-def max_pool(a: Float[Array, "channels rows columns"], window: int) -> Float[Array, "channels fewer less"]:
+def max_pool(
+    a: Float[Array, "channels rows columns"], window: int, *, partial: bool = False
+) -> Float[Array, "channels fewer less"]:
     """Largest value of windows side by side; rows and columns that fill no window are dropped, as in PyTorch.
 
     Where values tie, the derivative is shared among them equally.
+
+    Args:
+        a: the image.
+        window: rows and columns of a window.
+        partial: whether windows that the edge cuts off count too, so that nothing is dropped: ``ceil_mode`` of
+            PyTorch, and the padding "SAME" of Flax.
     """
+    if partial:
+        missing = [(0, -size % window) for size in a.shape[1:]]
+        a = jnp.pad(a, [(0, 0), *missing], constant_values=-jnp.inf)
     return jnp.max(_windows(a, window), (2, 4))
 
 

@@ -2,7 +2,6 @@
 
 from ntkflow.scenario.common import BlockValues, Classes, FeatureProblem, LossScale, Model, Solver, TimeGrid
 from ntkflow.scenario.comparison_kind import (
-    MLP,
     ComparisonScenario,
     Forecast,
     ForecastSolver,
@@ -24,14 +23,13 @@ from ntkflow.scenario.flow_kind import FileState, FlowCase, FlowScenario, FlowSo
 from ntkflow.scenario.initial_states import RandomState, UnbalancedState, ZeroInvariantState
 from ntkflow.scenario.json_schema import json_schema
 from ntkflow.scenario.kernel_kind import (
-    CheckpointNetwork,
     CheckpointOptions,
     KernelScenario,
     KernelTraining,
     Measurement,
-    ResNet,
 )
 from ntkflow.scenario.load import LoadedScenario, load_scenario, resolved_yaml
+from ntkflow.scenario.networks import MLP, VGG, BuiltNetwork, CheckpointNetwork, DenseNet, Network, ResNet
 from ntkflow.scenario.regression_kind import (
     EmpiricalKernel,
     LinearKernel,
@@ -61,9 +59,11 @@ from ntkflow.scenario.schema import SCENARIO, Scenario
 __all__ = [
     "MLP",
     "SCENARIO",
+    "VGG",
     "AxesStart",
     "BlockModel",
     "BlockValues",
+    "BuiltNetwork",
     "CheckpointNetwork",
     "CheckpointOptions",
     "ClassValuesModel",
@@ -71,6 +71,7 @@ __all__ = [
     "ComparisonScenario",
     "CrossEntropyModel",
     "Data",
+    "DenseNet",
     "DigitsData",
     "EmpiricalKernel",
     "EndOfTrainingCase",
@@ -95,6 +96,7 @@ __all__ = [
     "MatrixBlocksModel",
     "Measurement",
     "Model",
+    "Network",
     "NoisyModel",
     "RBFKernel",
     "RandomStart",
