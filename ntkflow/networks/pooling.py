@@ -21,7 +21,8 @@ def max_pool(
 ) -> Float[Array, "channels fewer less"]:
     """Largest value of windows side by side; rows and columns that fill no window are dropped, as in PyTorch.
 
-    Where values tie, the derivative is shared among them equally.
+    Where values tie, the derivative is that of the first in the order of rows, as in PyTorch. A value is NaN if one in
+    its window is.
 
     Args:
         a: the image.
@@ -32,7 +33,13 @@ def max_pool(
     if partial:
         missing = [(0, -size % window) for size in a.shape[1:]]
         a = jnp.pad(a, [(0, 0), *missing], constant_values=-jnp.inf)
-    return jnp.max(_windows(a, window), (2, 4))
+    windows = _windows(a, window)
+    largest, *others = (windows[:, :, row, :, column] for row in range(window) for column in range(window))
+    # Not jnp.max: its derivative compares each value with the largest, and where a compiler computes a twice, with
+    # another rounding, none is equal to it: the derivative is then 0/0.
+    for other in others:
+        largest = jnp.where((other > largest) | jnp.isnan(other), other, largest)
+    return largest
 
 
 def _windows(

@@ -35,12 +35,8 @@ CASES = {
     "resnet20_projection": Case("resnet", {"depth": 20, "shortcut": "projection"}, (3, 32, 32), 4),
     "densenet40": Case("densenet", {"depth": 40, "growth": 12, "compression": 0.5}, (3, 32, 32), 5),
     "densenet40_uncompressed": Case("densenet", {"depth": 40, "growth": 12, "compression": 1.0}, (1, 28, 28), 6),
-    "narrow_vgg11": Case(
-        "vgg", {"depth": 11, "channels": (3, 4, 5, 6, 6), "head": (7, 5)}, (2, 28, 19), 7, real=False
-    ),
-    "narrow_densenet10": Case(
-        "densenet", {"depth": 10, "growth": 3, "compression": 0.4}, (2, 11, 9), 8, real=False
-    ),
+    "narrow_vgg11": Case("vgg", {"depth": 11, "channels": (3, 4, 5, 6, 6), "head": (7, 5)}, (2, 28, 19), 7, real=False),
+    "narrow_densenet10": Case("densenet", {"depth": 10, "growth": 3, "compression": 0.4}, (2, 11, 9), 8, real=False),
 }
 
 COUNTED = {
