@@ -9,9 +9,10 @@ from ntkflow import scenario as schema
 from ntkflow.comparison import SnapshotComparison, compare_snapshot
 from ntkflow.experiments.comparison_summary import comparison_summary
 from ntkflow.experiments.comparison_tree import comparison_tree
+from ntkflow.experiments.networks import make_network
 from ntkflow.experiments.outcome import Outcome
 from ntkflow.experiments.settings import integration, named_key
-from ntkflow.experiments.sources import initial_network, load_dataset
+from ntkflow.experiments.sources import load_dataset
 from ntkflow.flows import describe_loss_scale, loss_scale_value
 from ntkflow.networks import MLP
 from ntkflow.progress import Progress
@@ -45,7 +46,12 @@ def run_comparison(scenario: schema.ComparisonScenario, *, folder: Path, text: s
     dataset = load_dataset(scenario.data, seed=scenario.seed, folder=folder)
     loss_scale = loss_scale_value(scenario.loss_scale, samples=dataset.inputs.shape[0], outputs=dataset.classes)
     problem = Problem.of(dataset, loss_scale)
-    network = initial_network(scenario.network, dataset, named_key(scenario.seed, "network"))
+    network = make_network(
+        scenario.network,
+        input_shape=dataset.inputs.shape[1:],
+        classes=dataset.classes,
+        key=named_key(scenario.seed, "network"),
+    )
     history = _train(scenario.training, network, problem, progress)
     timings["training"] = history.seconds
 

@@ -46,8 +46,9 @@ def comparison_summary(
         if history.steps is None
         else f"{history.steps[-1]} full-batch gradient-descent steps of {step_size:g} (t = {history.times[-1]:g})"
     )
-    hidden = [scenario.network.width] * scenario.network.hidden_layers
-    sizes = "-".join(map(str, [dataset.inputs[0].size, *hidden, scenario.network.features, dataset.classes]))
+    sizes = "-".join(
+        map(str, [dataset.inputs[0].size, *scenario.network.hidden_widths, scenario.network.features, dataset.classes])
+    )
     statements = (
         f"{dataset}.",
         f"{scenario.network.activation} network {sizes}, {first.network.parameter_count()} parameters, {how}, loss "

@@ -16,13 +16,12 @@ from pydantic import TypeAdapter, ValidationError
 from ntkflow import scenario as schema
 from ntkflow.data import Dataset
 from ntkflow.errors import CheckpointError, ScenarioError
+from ntkflow.experiments.networks import make_network
 from ntkflow.experiments.settings import named_key
-from ntkflow.experiments.sources import initial_network
 from ntkflow.networks import (
+    AbstractAffine,
     AbstractBatchClassifier,
     AbstractClassifier,
-    Readout,
-    ResNet,
     load_checkpoint,
     read_header,
     require_statistics,
@@ -31,7 +30,7 @@ from ntkflow.networks import (
 from ntkflow.progress import Progress
 from ntkflow.training import Checkpoint, Problem, train_by_gradient_descent
 
-_BUILT = TypeAdapter(schema.MLP | schema.ResNet)
+_BUILT: TypeAdapter[schema.BuiltNetwork] = TypeAdapter(schema.BuiltNetwork)
 
 
 class BatchMode(AbstractClassifier):
@@ -46,7 +45,7 @@ class BatchMode(AbstractClassifier):
         self.network = network
 
     @property
-    def readout(self) -> Readout:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def readout(self) -> AbstractAffine:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The network's own."""
         return self.network.readout
 
@@ -154,29 +153,18 @@ def _unwrapped(network: AbstractClassifier) -> AbstractClassifier:
     return network.network if isinstance(network, BatchMode) else network
 
 
-def _made(network: schema.MLP | schema.ResNet, dataset: Dataset, key: PRNGKeyArray) -> AbstractClassifier:
-    if isinstance(network, schema.MLP):
-        return initial_network(network, dataset, key)
-    first, second, third = network.channels
-    return ResNet(
-        key,
-        input_channels=dataset.inputs.shape[1],
-        outputs=dataset.classes,
-        depth=network.depth,
-        channels=(first, second, third),
-        shortcut=network.shortcut,
-        initialization=network.initialization,
-    )
+def _made(section: schema.BuiltNetwork, dataset: Dataset, key: PRNGKeyArray) -> AbstractClassifier:
+    return make_network(section, input_shape=dataset.inputs.shape[1:], classes=dataset.classes, key=key)
 
 
-def _shaped(network: schema.MLP | schema.ResNet, dataset: Dataset) -> Dataset:
+def _shaped(network: schema.BuiltNetwork, dataset: Dataset) -> Dataset:
     """The samples as images of shape (channels, rows, columns) for a network that needs them."""
     return dataset if isinstance(network, schema.MLP) else dataset.as_images()
 
 
 def _with_statistics(
-    asked: schema.MLP | schema.ResNet | schema.CheckpointNetwork,
-    built: schema.MLP | schema.ResNet,
+    asked: schema.Network,
+    built: schema.BuiltNetwork,
     network: AbstractClassifier,
     dataset: Dataset,
     step: int,

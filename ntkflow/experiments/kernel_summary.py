@@ -52,6 +52,8 @@ def _statements(run: KernelRun) -> tuple[str, ...]:
     network = {
         "mlp": "A fully-connected network",
         "resnet": "A residual network",
+        "vgg": "A VGG network",
+        "densenet": "A densely connected network",
         "checkpoint": f"The network of {_path(run)}, saved at step {run.steps[0] - run.scenario.at[0]}",
     }[scenario.network.kind]
     return (

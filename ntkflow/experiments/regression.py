@@ -14,12 +14,13 @@ from jaxtyping import Array, Float
 
 from ntkflow import scenario as schema
 from ntkflow.data import Dataset
+from ntkflow.experiments.networks import make_network
 from ntkflow.experiments.outcome import Outcome
 from ntkflow.experiments.regression_run import Fit, RegressionRun, observe
 from ntkflow.experiments.regression_summary import regression_summary
 from ntkflow.experiments.regression_tree import regression_tree
 from ntkflow.experiments.settings import named_key, time_grid
-from ntkflow.experiments.sources import choose_test_samples, initial_network, load_dataset
+from ntkflow.experiments.sources import choose_test_samples, load_dataset
 from ntkflow.flows import (
     DenseModes,
     KernelRegressionFlow,
@@ -60,7 +61,12 @@ def run_regression(scenario: schema.RegressionScenario, *, folder: Path, text: s
     loss_scale = loss_scale_value(scenario.loss_scale, samples=dataset.inputs.shape[0], outputs=dataset.classes)
     network = None
     if isinstance(scenario.kernel, schema.EmpiricalKernel):
-        network = initial_network(scenario.kernel.network, dataset, named_key(scenario.seed, "network"))
+        network = make_network(
+            scenario.kernel.network,
+            input_shape=dataset.inputs.shape[1:],
+            classes=dataset.classes,
+            key=named_key(scenario.seed, "network"),
+        )
     modes, distance = _kernel(scenario.kernel, dataset, network)
     flow = KernelRegressionFlow(
         modes,

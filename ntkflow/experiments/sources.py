@@ -1,16 +1,14 @@
-"""The data and the network that a scenario names."""
+"""The data that a scenario names."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import PRNGKeyArray
 
 from ntkflow import scenario as schema
 from ntkflow.data import Dataset, Precision, balanced_dataset, draw_per_class, read_source
 from ntkflow.errors import DataError
-from ntkflow.networks import MLP
 
 
 def load_dataset(data: schema.Data, *, seed: int, folder: Path, dtype: Precision = "float64") -> Dataset:
@@ -36,20 +34,6 @@ def load_dataset(data: schema.Data, *, seed: int, folder: Path, dtype: Precision
         label_noise=data.label_noise,
         standardized=data.normalization == "standardized",
         dtype=dtype,
-    )
-
-
-def initial_network(network: schema.MLP, dataset: Dataset, key: PRNGKeyArray) -> MLP:
-    """The network of a scenario with its initial weights, as wide at both ends as the data."""
-    return MLP(
-        key,
-        inputs=dataset.inputs[0].size,
-        outputs=dataset.classes,
-        width=network.width,
-        hidden_layers=network.hidden_layers,
-        features=network.features,
-        activation=network.activation,
-        initialization=network.initialization,
     )
 
 

@@ -1,6 +1,7 @@
 """Networks with a feature/readout split, their activations and initialisations."""
 
 from ntkflow.networks.activations import ACTIVATIONS, Activation
+from ntkflow.networks.affine import AbstractAffine, Dense, NTKDense
 from ntkflow.networks.batch_classifier import (
     AbstractBatchClassifier,
     require_statistics,
@@ -17,17 +18,29 @@ from ntkflow.networks.checkpoint import (
 )
 from ntkflow.networks.classifier import AbstractClassifier, Readout
 from ntkflow.networks.convolution import Convolution, NormalizedConvolution
+from ntkflow.networks.densenet import DenseLayer, DenseNet, PreactivatedConvolution
 from ntkflow.networks.frozen_equinox import FrozenNetwork, freeze
-from ntkflow.networks.initializers import Initialization, initial_bias, initial_weight, normal_weight
-from ntkflow.networks.mlp import MLP, Dense
+from ntkflow.networks.initializers import (
+    Initialization,
+    gaussian,
+    initial_bias,
+    initial_weight,
+    normal_weight,
+    unit_normal,
+)
+from ntkflow.networks.mlp import MLP, Parametrization
+from ntkflow.networks.normalized_dense import NormalizedDense
 from ntkflow.networks.pooling import average_pool, global_average_pool, max_pool
 from ntkflow.networks.resnet import ResidualBlock, ResNet, Shortcut
 from ntkflow.networks.statistics import BatchAxis, Statistics
 from ntkflow.networks.stored import Stored
+from ntkflow.networks.vgg import VGG
 
 __all__ = [
     "ACTIVATIONS",
     "MLP",
+    "VGG",
+    "AbstractAffine",
     "AbstractBatchClassifier",
     "AbstractClassifier",
     "Activation",
@@ -36,9 +49,15 @@ __all__ = [
     "CheckpointHeader",
     "Convolution",
     "Dense",
+    "DenseLayer",
+    "DenseNet",
     "FrozenNetwork",
     "Initialization",
+    "NTKDense",
     "NormalizedConvolution",
+    "NormalizedDense",
+    "Parametrization",
+    "PreactivatedConvolution",
     "Readout",
     "ResNet",
     "ResidualBlock",
@@ -48,6 +67,7 @@ __all__ = [
     "average_pool",
     "encode_checkpoint",
     "freeze",
+    "gaussian",
     "global_average_pool",
     "initial_bias",
     "initial_weight",
@@ -58,5 +78,6 @@ __all__ = [
     "require_statistics",
     "running_average",
     "save_checkpoint",
+    "unit_normal",
     "with_statistics_of",
 ]

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ntkflow.networks.classifier import AbstractClassifier, Readout
+from ntkflow.networks.classifier import AbstractClassifier
 from ntkflow.networks.statistics import BatchAxis, Statistics
 
 _AXIS = "ntkflow_batch"
@@ -22,8 +22,6 @@ class AbstractBatchClassifier(AbstractClassifier):
     ``network.features(x)`` and ``network(x)`` use the stored statistics and are functions of one sample: only of such a
     function is Θ(x, x') a kernel. :meth:`batch_features` is the pass that training uses.
     """
-
-    readout: eqx.AbstractVar[Readout]
 
     @abc.abstractmethod
     def apply(

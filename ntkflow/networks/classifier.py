@@ -8,22 +8,20 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
+from ntkflow.networks.affine import AbstractAffine
 
-class Readout(eqx.Module):
+
+class Readout(AbstractAffine):
     """The linear classification layer: logits W h + b."""
 
     weight: Float[Array, "outputs features"]
     bias: Float[Array, " outputs"]
 
-    def __call__(self, features: Float[Array, " features"]) -> Float[Array, " outputs"]:
-        """Logits of one sample from its features."""
-        return self.weight @ features + self.bias
-
 
 class AbstractClassifier(eqx.Module):
     """A network split where the theory splits it: last-layer features, and the readout W, b on top of them."""
 
-    readout: eqx.AbstractVar[Readout]
+    readout: eqx.AbstractVar[AbstractAffine]
 
     @abc.abstractmethod
     def features(self, x: Float[Array, "..."]) -> Float[Array, " features"]:

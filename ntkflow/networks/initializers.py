@@ -12,6 +12,9 @@ the number of outputs that one input reaches at stride 1 (output channels × pos
 paper 3, section 6 (a) |
 | ``pytorch_uniform`` | U(−1/√fan-in, 1/√fan-in), variance 1/(3 fan-in) | the same | PyTorch's default for \
 linear and convolutional layers; paper 3, section 6 (b) |
+
+Fully-connected networks may have σ_w and σ_b in place of a name: weights N(0, σ_w²/fan-in), biases N(0, σ_b²), thesis
+(2.26), which :func:`gaussian` draws.
 """
 
 from __future__ import annotations
@@ -83,3 +86,23 @@ def initial_bias(
         return jnp.zeros(shape[0], dtype)
     bound = 1 / math.sqrt(math.prod(shape[1:]))
     return jax.random.uniform(jax.random.fold_in(key, 1), shape[:1], dtype, -bound, bound)
+
+
+def gaussian(
+    key: PRNGKeyArray, shape: tuple[int, int], *, sigma_w: float, sigma_b: float, dtype: DTypeLike | None = None
+) -> tuple[Float[Array, "outputs inputs"], Float[Array, " outputs"]]:
+    """W ~ N(0, σ_w²/fan-in) and b ~ N(0, σ_b²) of a dense layer of ``shape`` (outputs, inputs), thesis (2.26).
+
+    They are :func:`unit_normal` from the same key, scaled.
+    """
+    weight, bias = unit_normal(key, shape, dtype)
+    return sigma_w / math.sqrt(shape[1]) * weight, sigma_b * bias
+
+
+def unit_normal(
+    key: PRNGKeyArray, shape: tuple[int, int], dtype: DTypeLike | None = None
+) -> tuple[Float[Array, "outputs inputs"], Float[Array, " outputs"]]:
+    """w ~ N(0, 1) and β ~ N(0, 1) of a dense layer of ``shape`` (outputs, inputs), thesis (2.52)."""
+    dtype = jnp.zeros((), dtype).dtype
+    bias_key = jax.random.fold_in(key, 1)
+    return jax.random.normal(key, shape, dtype), jax.random.normal(bias_key, shape[:1], dtype)

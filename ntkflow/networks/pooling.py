@@ -16,12 +16,30 @@ def average_pool(a: Float[Array, "channels rows columns"], window: int) -> Float
     return jnp.mean(_windows(a, window), (2, 4))
 
 
-def max_pool(a: Float[Array, "channels rows columns"], window: int) -> Float[Array, "channels fewer less"]:
+def max_pool(
+    a: Float[Array, "channels rows columns"], window: int, *, partial: bool = False
+) -> Float[Array, "channels fewer less"]:
     """Largest value of windows side by side; rows and columns that fill no window are dropped, as in PyTorch.
 
-    Where values tie, the derivative is shared among them equally.
+    Where values tie, the derivative is that of the first in the order of rows, as in PyTorch. A value is NaN if one in
+    its window is.
+
+    Args:
+        a: the image.
+        window: rows and columns of a window.
+        partial: whether windows that the edge cuts off count too, so that nothing is dropped: ``ceil_mode`` of
+            PyTorch, and the padding "SAME" of Flax.
     """
-    return jnp.max(_windows(a, window), (2, 4))
+    if partial:
+        missing = [(0, -size % window) for size in a.shape[1:]]
+        a = jnp.pad(a, [(0, 0), *missing], constant_values=-jnp.inf)
+    windows = _windows(a, window)
+    largest, *others = (windows[:, :, row, :, column] for row in range(window) for column in range(window))
+    # Not jnp.max: its derivative compares each value with the largest, and where a compiler computes a twice, with
+    # another rounding, none is equal to it: the derivative is then 0/0.
+    for other in others:
+        largest = jnp.where((other > largest) | jnp.isnan(other), other, largest)
+    return largest
 
 
 def _windows(

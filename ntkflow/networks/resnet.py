@@ -10,9 +10,11 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ntkflow.networks.affine import AbstractAffine
 from ntkflow.networks.batch_classifier import AbstractBatchClassifier
 from ntkflow.networks.classifier import Readout
 from ntkflow.networks.convolution import NormalizedConvolution
+from ntkflow.networks.image_input import require_image
 from ntkflow.networks.initializers import Initialization, initial_bias, initial_weight
 from ntkflow.networks.pooling import global_average_pool
 from ntkflow.networks.statistics import BatchAxis
@@ -109,7 +111,7 @@ class ResNet(AbstractBatchClassifier):
 
     stem: NormalizedConvolution
     blocks: tuple[ResidualBlock, ...]
-    readout: Readout
+    readout: AbstractAffine
 
     def __init__(
         self,
@@ -165,12 +167,7 @@ class ResNet(AbstractBatchClassifier):
         Raises:
             ValueError: x has not the shape (input_channels, rows, columns), or another dtype than the network.
         """
-        weight = self.stem.convolution.weight
-        if x.ndim != 3 or x.shape[0] != weight.shape[1] or x.dtype != weight.dtype:
-            raise ValueError(
-                f"ResNet: one input must be {weight.dtype} of shape ({weight.shape[1]}, rows, columns), not {x.dtype}"
-                f" of shape {x.shape}; a grey image of shape (rows, columns) becomes one by x[None]"
-            )
+        require_image("ResNet", x, self.stem.convolution.weight)
         z, stem = self.stem.apply(x, batch_axis)
         a = jax.nn.relu(z)
         blocks = []

@@ -2,7 +2,6 @@
 
 from ntkflow.scenario.common import BlockValues, Classes, FeatureProblem, LossScale, Model, Solver, TimeGrid
 from ntkflow.scenario.comparison_kind import (
-    MLP,
     ComparisonScenario,
     Forecast,
     ForecastSolver,
@@ -32,14 +31,13 @@ from ntkflow.scenario.flow_kind import FileState, FlowCase, FlowScenario, FlowSo
 from ntkflow.scenario.initial_states import RandomState, UnbalancedState, ZeroInvariantState
 from ntkflow.scenario.json_schema import json_schema
 from ntkflow.scenario.kernel_kind import (
-    CheckpointNetwork,
     CheckpointOptions,
     KernelScenario,
     KernelTraining,
     Measurement,
-    ResNet,
 )
 from ntkflow.scenario.load import LoadedScenario, load_scenario, resolved_yaml
+from ntkflow.scenario.networks import MLP, VGG, BuiltNetwork, CheckpointNetwork, DenseNet, Network, ResNet
 from ntkflow.scenario.regression_kind import (
     EmpiricalKernel,
     LinearKernel,
@@ -83,12 +81,20 @@ from ntkflow.scenario.training_kind import (
 __all__ = [
     "MLP",
     "SCENARIO",
+<<<<<<< HEAD
     "SGD",
     "Adam",
     "AxesStart",
     "BlockModel",
     "BlockValues",
     "CIFAR10Data",
+=======
+    "VGG",
+    "AxesStart",
+    "BlockModel",
+    "BlockValues",
+    "BuiltNetwork",
+>>>>>>> networks
     "CheckpointNetwork",
     "CheckpointOptions",
     "Checkpoints",
@@ -98,6 +104,7 @@ __all__ = [
     "ConstantSchedule",
     "CrossEntropyModel",
     "Data",
+    "DenseNet",
     "DigitsData",
     "EmpiricalKernel",
     "EndOfTrainingCase",
@@ -126,6 +133,7 @@ __all__ = [
     "MatrixBlocksModel",
     "Measurement",
     "Model",
+    "Network",
     "NoisyModel",
     "Optimizer",
     "RBFKernel",

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from ntkflow.scenario.common import MAX_COUNT, LossScale, Method, Model, PositiveFloat, PositiveInt, Seed, Solver
 from ntkflow.scenario.data_sources import Data
+from ntkflow.scenario.networks import MLP
 
 _AGAIN = "as many again, dense at first, after each snapshot"
 
@@ -32,21 +33,6 @@ class ForecastSolver(Solver):
     )
     rtol: Annotated[float, Field(gt=0, lt=1)] = Field(default=1e-6, description="Relative tolerance of a step.")
     atol: PositiveFloat = Field(default=1e-8, description="Absolute tolerance of a step.")
-
-
-class MLP(Model):
-    """A fully-connected network: hidden layers of one width, then the layer of features, then the linear classifier."""
-
-    kind: Literal["mlp"] = Field(description="The kind of network.")
-    width: PositiveInt = Field(default=96, description="Neurons of each hidden layer.")
-    hidden_layers: int = Field(default=2, ge=0, le=MAX_COUNT, description="Hidden layers before the layer of features.")
-    features: PositiveInt = Field(default=48, description="Last-layer features n.")
-    activation: Literal["relu", "tanh", "erf", "gelu", "linear"] = Field(
-        default="relu", description="Activation of every layer but the classifier."
-    )
-    initialization: Literal["he_normal", "lecun_normal"] = Field(
-        default="he_normal", description="Weights N(0, 2/fan-in) or N(0, 1/fan-in); biases 0."
-    )
 
 
 class GradientDescent(Model):
@@ -130,6 +116,16 @@ class ComparisonScenario(Model):
         description="Z in the loss ‖R‖²/(2Z): one, samples (N), samples_times_outputs (NC), or a number."
     )
     data: Data = Field(description="Which samples.")
-    network: MLP = Field(description="Which network.")
+    # Full-batch training by the parameters' own gradients, without batch statistics: fully-connected networks only.
+    network: MLP = Field(description="Which network; fully connected, and in the standard parametrisation.")
     training: Training = Field(description="How it is trained.")
     forecast: Forecast = Field(default=Forecast(), description="What is forecast.")
+
+    @model_validator(mode="after")
+    def _readout_follows_its_gradient(self) -> ComparisonScenario:
+        if self.network.parametrization == "ntk":
+            raise ValueError(
+                "network: parametrization: ntk lets W and b of the classifier move σ_w²/n and σ_b² times as fast as "
+                "their own gradients, which the forecasts do not know; take standard"
+            )
+        return self

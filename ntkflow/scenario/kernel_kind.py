@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ntkflow.scenario.common import MAX_COUNT, LossScale, Model, PositiveFloat, PositiveInt, Seed
-from ntkflow.scenario.comparison_kind import MLP
+from ntkflow.scenario.common import MAX_COUNT, LossScale, Model, PositiveFloat, Seed
 from ntkflow.scenario.data_sources import Data
+from ntkflow.scenario.networks import Network
 
 _UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
@@ -26,78 +26,6 @@ Memory = (
     ]
     | PositiveFloat
 )
-
-Statistics = Literal["batch", "stored"]
-Reference = Literal["samples", "all"]
-_STATISTICS = (
-    "By which means and variances layers normalise. batch: training by those of the batch, a kernel by those of the "
-    "reference samples under the same parameters. stored: {stored}, the same in training and for every kernel."
-)
-_REFERENCE = "The reference samples: those the kernel is measured on, or all of the data, those left over included."
-
-
-class ResNet(Model):
-    """A residual network for small images: three stages of 3×3 convolutions with batch normalisation, then a mean."""
-
-    kind: Literal["resnet"] = Field(description="The kind of network.")
-    depth: int = Field(default=8, ge=8, le=MAX_COUNT, description="Layers with weights: 8, 14, 20, …, 6k + 2.")
-    channels: Annotated[tuple[PositiveInt, ...], Field(strict=False, min_length=1)] = Field(
-        default=(16, 32, 64), description="Channels of the three stages; the last is the number of features n."
-    )
-    shortcut: Literal["projection", "padding"] = Field(
-        default="projection", description="What a block adds where sizes change: a 1×1 convolution, or zeros."
-    )
-    initialization: Literal["he_normal", "lecun_normal", "he_normal_fan_out"] = Field(
-        default="he_normal", description="Weights N(0, 2/fan-in), N(0, 1/fan-in) or N(0, 2/fan-out)."
-    )
-    statistics: Statistics = Field(
-        default="batch",
-        description=_STATISTICS.format(stored="those of the reference samples before training"),
-    )
-    reference: Reference = Field(default="samples", description=_REFERENCE)
-
-    @field_validator("depth")
-    @classmethod
-    def _whole_blocks(cls, depth: int) -> int:
-        if (depth - 2) % 6:
-            raise ValueError(f"depth must be 6k + 2 (8, 14, 20, …), but is {depth}")
-        return depth
-
-    @field_validator("channels")
-    @classmethod
-    def _three_stages(cls, channels: tuple[int, ...]) -> tuple[int, ...]:
-        if len(channels) != 3:
-            raise ValueError(f"three stages need three numbers of channels, not {len(channels)}")
-        return channels
-
-    @model_validator(mode="after")
-    def _padding_needs_growing_channels(self) -> ResNet:
-        if self.shortcut == "padding" and sorted(self.channels) != list(self.channels):
-            raise ValueError(
-                f"shortcut: padding needs channels that do not shrink, but they are "
-                f"{', '.join(map(str, self.channels))}; take projection"
-            )
-        return self
-
-
-class CheckpointNetwork(Model):
-    """A network that an earlier run saved."""
-
-    kind: Literal["checkpoint"] = Field(description="The kind of network.")
-    path: str = Field(description="A network.ckpt, relative to the scenario.")
-    statistics: Statistics = Field(
-        default="stored", description=_STATISTICS.format(stored="those in the file") + " For a network without: stored."
-    )
-    reference: Reference = Field(default="samples", description=_REFERENCE)
-
-    @model_validator(mode="after")
-    def _reference_for_batch(self) -> CheckpointNetwork:
-        if self.statistics == "stored" and self.reference != "samples":
-            raise ValueError("reference: all is for statistics: batch, but they are stored in the checkpoint")
-        return self
-
-
-Network = Annotated[MLP | ResNet | CheckpointNetwork, Field(discriminator="kind")]
 
 
 class KernelTraining(Model):

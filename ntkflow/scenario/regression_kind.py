@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ntkflow.scenario.common import MAX_COUNT, LossScale, Model, PositiveFloat, PositiveInt, Seed, TimeGrid
-from ntkflow.scenario.comparison_kind import MLP
 from ntkflow.scenario.data_sources import Data
+from ntkflow.scenario.networks import MLP
 
 
 class EmpiricalKernel(Model):

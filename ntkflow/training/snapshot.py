@@ -24,7 +24,7 @@ from ntkflow.kernels import (
     split_eigenspaces,
     top_eigenvalue,
 )
-from ntkflow.networks import AbstractClassifier
+from ntkflow.networks import AbstractClassifier, NTKDense
 from ntkflow.training.history import Checkpoint
 from ntkflow.training.problem import Problem, accuracy, residual_matrix
 
@@ -110,8 +110,18 @@ class Snapshot:
 def measure_snapshot(
     checkpoint: Checkpoint, problem: Problem, test_inputs: Float[Array, "samples ..."], test_labels: Array
 ) -> Snapshot:
-    """Measure a network's kernels at one moment of its training: exactly, by :func:`ntkflow.kernels.empirical_ntk`."""
+    """Measure a network's kernels at one moment of its training: exactly, by :func:`ntkflow.kernels.empirical_ntk`.
+
+    Raises:
+        ValueError: a readout in the NTK parametrisation, whose W and b do not follow their own gradients, as the
+            invariant and every forecast from a snapshot assume.
+    """
     network = checkpoint.network
+    if isinstance(network.readout, NTKDense):
+        raise ValueError(
+            "measure_snapshot: the readout is in the NTK parametrisation, in which W and b do not move by their own"
+            " gradients; take the standard one, or measure its kernels with empirical_ntk"
+        )
     logits = TangentKernel(network, problem.inputs, "logits")
     residual = residual_matrix(problem, network)
     logit_kernel, feature_kernel = (

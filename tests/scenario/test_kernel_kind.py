@@ -78,9 +78,47 @@ def test_defaults(loaded):
             "network: reference: all is for statistics: batch, but they are stored in the checkpoint",
         ),
         (("network={kind: mlp, statistics: batch}",), "network.statistics: unknown key"),
+        (
+            ("network={kind: mlp, widths: [3], width: 4}",),
+            "network: widths says every hidden layer; leave width and hidden_layers away",
+        ),
+        (("network={kind: mlp, sigma_b: 1}",), "network: sigma_b belongs to sigma_w; give both, or a named init"),
+        (("network={kind: mlp, parametrization: ntk}",), "network: parametrization: ntk scales by sigma_w; give it"),
+        (
+            ("network={kind: mlp, sigma_w: 1, initialization: he_normal}",),
+            "network: sigma_w is the rule of every layer; leave initialization and readout_initialization away",
+        ),
+        (("network={kind: mlp, sigma_w: 0}",), "network.sigma_w: expected a number > 0"),
+        (("network={kind: vgg, depth: 12}",), "network.depth: "),
+        (("network={kind: vgg, channels: [1, 2]}",), "network.channels: five stages need five numbers of channels"),
+        (("network={kind: vgg, head: [4]}",), "network.head: the head has two dense layers, not 1"),
+        (("network={kind: densenet, depth: 12}",), "network.depth: depth must be 6k + 4 (10, 16, 22, …), but is 12"),
+        (("network={kind: densenet, compression: 0}",), "network.compression: expected a number > 0 and <= 1"),
+        (
+            ("network={kind: densenet, depth: 10, growth: 1, compression: 0.2}",),
+            "network: compression: 0.2 leaves none of 3 channels; take more",
+        ),
     ],
 )
 def test_what_makes_no_sense_together(overrides, said, example, complaint):
     message = complaint(example("kernel"), *overrides)
     assert said in message
     assert len(message.splitlines()) == 1
+
+
+def test_a_comparison_takes_fully_connected_networks_in_the_standard_parametrisation(example, complaint):
+    said = complaint(example("descent"), "network={kind: vgg}")
+    assert "network.kind: expected 'mlp', found the text 'vgg'" in said
+    said = complaint(example("descent"), "network={kind: mlp, parametrization: ntk, sigma_w: 1}")
+    assert "which the forecasts do not know; take standard" in said
+
+
+def test_networks_are_written_without_what_something_else_replaces(loaded):
+    for network, keys in [
+        ("{kind: mlp}", ["width", "hidden_layers", "initialization", "readout_initialization"]),
+        ("{kind: mlp, widths: [3, 2]}", ["widths", "initialization", "readout_initialization"]),
+        ("{kind: mlp, sigma_w: 1.5}", ["width", "hidden_layers", "sigma_w", "sigma_b"]),
+    ]:
+        written = loaded(f"network={network}").network.model_dump(mode="json")
+        assert sorted(written) == sorted(["kind", "features", "activation", "parametrization", *keys])
+        assert loaded(f"network={written}").network == loaded(f"network={network}").network

@@ -20,7 +20,10 @@ from ntkflow.scenario.schema import SCENARIO
 EXAMPLES = sorted((Path(__file__).parent / "examples").glob("*.yaml"))
 
 LOSS_SCALE = "'one', 'samples' or 'samples_times_outputs', or a number > 0"
-NETWORK_KEYS = "kind, width, hidden_layers, features, activation, initialization"
+NETWORK_KEYS = (
+    "kind, width, hidden_layers, widths, features, activation, initialization, readout_initialization, "
+    "parametrization, sigma_w, sigma_b"
+)
 DESCENT_KEYS = "method, step_size, steps, snapshots, records"
 
 KINDS = "'comparison', 'end_of_training', 'flow', 'kernel', 'regression', 'relaxation' or 'residuals'"
