@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, Literal
+import math
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float, Int
 
 Decay = Literal["coupled", "decoupled"]
 """``coupled``: λθ is added to the gradient, before momentum and moments (PyTorch's ``weight_decay`` of SGD and Adam).
@@ -120,7 +123,41 @@ class Adam(AbstractOptimizer):
 
     def without_decay(self) -> optax.GradientTransformation:
         """m̂/(√v̂ + ε)."""
-        return optax.scale_by_adam(self.b1, self.b2, self.eps)
+        return optax.GradientTransformation(_start_moments, self._follow_moments)
+
+    # Not optax.scale_by_adam: it mixes dtypes without saying so, and in float32 its 1 − β₂ᵏ has an error of 6·10⁻⁵ in
+    # the first step.
+    def _follow_moments(self, gradient: Any, moments: Moments, parameters: Any = None) -> tuple[Any, Moments]:
+        count = moments.count + 1
+        mean = jax.tree.map(lambda m, g: self.b1 * m + (1 - self.b1) * g, moments.mean, gradient)
+        square = jax.tree.map(lambda v, g: self.b2 * v + (1 - self.b2) * g**2, moments.square, gradient)
+
+        def direction(m: Array, v: Array) -> Array:
+            unbiased = v / _missing(self.b2, count, v)
+            return m / _missing(self.b1, count, m) / (jnp.sqrt(unbiased) + self.eps)
+
+        return jax.tree.map(direction, mean, square), Moments(mean, square, count)
+
+
+class Moments(NamedTuple):
+    """Adam's running means of the gradient and of its square, not corrected, after ``count`` steps."""
+
+    mean: Any
+    square: Any
+    count: Int[Array, ""]
+
+
+def _start_moments(parameters: Any) -> Moments:
+    # Zeros of their own for each array: they will be donated.
+    mean, square = (jax.tree.map(jnp.zeros_like, parameters) for _ in range(2))
+    return Moments(mean, square, jnp.zeros((), jnp.int32))
+
+
+def _missing(b: float, count: Int[Array, ""], like: Array) -> Float[Array, ""]:
+    """1 − bᵏ to the last digit, for 0 ≤ b < 1."""
+    if b == 0:
+        return jnp.ones((), like.dtype)
+    return -jnp.expm1(count.astype(like.dtype) * math.log(b))
 
 
 def _weights(parameters: Any) -> Any:

@@ -32,7 +32,7 @@ from training.mini_batches import (
 )
 
 from ntkflow.errors import DivergenceError
-from ntkflow.networks import load_checkpoint, require_statistics, save_checkpoint
+from ntkflow.networks import MLP, load_checkpoint, require_statistics, save_checkpoint
 from ntkflow.training import (
     SGD,
     CrossEntropy,
@@ -52,6 +52,11 @@ def batches(state: TrainingState) -> np.ndarray:
     return np.asarray(recipe().order(state))
 
 
+def vector(network: MLP) -> np.ndarray:
+    """All parameters in the order of :func:`by_hand`."""
+    return np.concatenate([array.ravel() for array in plain_arrays(network)])
+
+
 def by_hand(theta: np.ndarray, batch: np.ndarray) -> tuple[float, np.ndarray]:
     """‖R_B‖²/(2Z|B|/N) and its gradient by backpropagation in NumPy, of the parameters in one vector."""
     plain, at = [], 0
@@ -68,7 +73,7 @@ def test_two_epochs_are_numpys(loop: str) -> None:
     """Nesterov momentum 0.9 and coupled decay 0.05, the step size halved after one epoch."""
     schedule = Steps(jnp.asarray(STEP_SIZE), every=1, factor=2.0)
     state = start()
-    theta, velocity = parameters(network()), 0.0
+    theta, velocity = vector(network()), 0.0
     for epoch in range(2):
         losses = []
         for batch in batches(state):
@@ -82,7 +87,7 @@ def test_two_epochs_are_numpys(loop: str) -> None:
         assert record.loss == pytest.approx(np.mean(losses), rel=1e-12)
         assert record.gradient_norm == pytest.approx(np.linalg.norm(pure), rel=1e-12)
         assert record.first_step == epoch * STEPS_PER_EPOCH
-    assert np.allclose(parameters(state.network), theta, rtol=1e-11, atol=1e-13)
+    assert np.allclose(vector(state.network), theta, rtol=1e-11, atol=1e-13)
     assert (int(state.epoch), int(state.step)) == (2, 2 * STEPS_PER_EPOCH)
 
 
@@ -155,12 +160,12 @@ def test_the_full_batch_is_gradient_descent() -> None:
     assert problem.full_batch
     assert problem.steps_per_epoch == 1
     state, record = run_steps(problem, problem.start(network(), jax.random.key(1)), constant(), 3)
-    theta = parameters(network())
+    theta = vector(network())
     for found in record.losses:
         loss, slope = by_hand(theta, np.arange(SAMPLES))
         assert found == pytest.approx(loss, rel=1e-12)
         theta = theta - STEP_SIZE * slope
-    assert np.allclose(parameters(state.network), theta, rtol=1e-11, atol=1e-13)
+    assert np.allclose(vector(state.network), theta, rtol=1e-11, atol=1e-13)
     assert int(state.epoch) == 3
 
 
