@@ -81,20 +81,14 @@ from ntkflow.scenario.training_kind import (
 __all__ = [
     "MLP",
     "SCENARIO",
-<<<<<<< HEAD
     "SGD",
+    "VGG",
     "Adam",
     "AxesStart",
     "BlockModel",
     "BlockValues",
-    "CIFAR10Data",
-=======
-    "VGG",
-    "AxesStart",
-    "BlockModel",
-    "BlockValues",
     "BuiltNetwork",
->>>>>>> networks
+    "CIFAR10Data",
     "CheckpointNetwork",
     "CheckpointOptions",
     "Checkpoints",

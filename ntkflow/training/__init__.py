@@ -1,25 +1,82 @@
-"""Real training: gradient descent and exact gradient flow, with what is measured on the way."""
+"""Real training: gradient descent, exact gradient flow, mini-batches, ensembles, with what is measured on the way."""
 
+from ntkflow.training.checkpoint_series import CheckpointSeries, Found
+from ntkflow.training.devices import device_mesh, replicate, split_batches, split_members
+from ntkflow.training.ensemble import (
+    EnsembleRecord,
+    member,
+    run_ensemble_steps,
+    stack_members,
+    train_ensemble_epoch,
+)
+from ntkflow.training.epochs import StepRecord, run_steps, train_epoch
 from ntkflow.training.gradient_descent import descend, record_steps, train_by_gradient_descent
 from ntkflow.training.gradient_flow import ParameterFlow, record_times, train_by_gradient_flow
 from ntkflow.training.history import Checkpoint, History
+from ntkflow.training.loop_form import Loop, chosen_loop
+from ntkflow.training.objective import AbstractObjective, CrossEntropy, SquaredError
+from ntkflow.training.optimizer import SGD, AbstractOptimizer, Adam, Decay, Decayed
 from ntkflow.training.problem import Problem, accuracy, residual_matrix
+from ntkflow.training.programs import CHUNK
+from ntkflow.training.recipe import Recipe, StepValues, copy_state, training_logits
+from ntkflow.training.schedule import AbstractSchedule, Constant, Steps, step_times
 from ntkflow.training.snapshot import KernelMeasurement, Snapshot, instantaneous_rates, measure_snapshot
+from ntkflow.training.state import TrainingState
+from ntkflow.training.stopping import AbstractStoppingRule, LossBelow, StalledLoss, first_stop, train_until
 
 __all__ = [
+    "CHUNK",
+    "SGD",
+    "AbstractObjective",
+    "AbstractOptimizer",
+    "AbstractSchedule",
+    "AbstractStoppingRule",
+    "Adam",
     "Checkpoint",
+    "CheckpointSeries",
+    "Constant",
+    "CrossEntropy",
+    "Decay",
+    "Decayed",
+    "EnsembleRecord",
+    "Found",
     "History",
     "KernelMeasurement",
+    "Loop",
+    "LossBelow",
     "ParameterFlow",
     "Problem",
+    "Recipe",
     "Snapshot",
+    "SquaredError",
+    "StalledLoss",
+    "StepRecord",
+    "StepValues",
+    "Steps",
+    "TrainingState",
     "accuracy",
+    "chosen_loop",
+    "copy_state",
     "descend",
+    "device_mesh",
+    "first_stop",
     "instantaneous_rates",
     "measure_snapshot",
+    "member",
     "record_steps",
     "record_times",
+    "replicate",
     "residual_matrix",
+    "run_ensemble_steps",
+    "run_steps",
+    "split_batches",
+    "split_members",
+    "stack_members",
+    "step_times",
     "train_by_gradient_descent",
     "train_by_gradient_flow",
+    "train_ensemble_epoch",
+    "train_epoch",
+    "train_until",
+    "training_logits",
 ]
