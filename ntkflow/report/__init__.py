@@ -13,6 +13,7 @@ from ntkflow.report.relaxation_figures import relaxation_drawings
 from ntkflow.report.residuals_figures import residuals_drawings
 from ntkflow.report.style import Theme, colour, line, part_colour, themed
 from ntkflow.report.terminal import print_summary
+from ntkflow.report.training_figures import training_drawings
 
 __all__ = [
     "Curve",
@@ -38,5 +39,6 @@ __all__ = [
     "structure_over_time",
     "subspace_spectra",
     "themed",
+    "training_drawings",
     "write_figures",
 ]

@@ -20,6 +20,7 @@ from ntkflow.kernels.empirical.random_outputs import random_signs
 from ntkflow.kernels.estimates import BlockEstimate, jackknife
 from ntkflow.kernels.requirements import several_of_a_class
 from ntkflow.kernels.sample_sums import SampleSums
+from ntkflow.progress import Progress, silent
 
 
 def network_block_values(
@@ -34,6 +35,7 @@ def network_block_values(
     labels: Int[np.ndarray, " samples"] | Int[Array, " samples"] | None = None,
     parameters: ParameterFilter = eqx.is_inexact_array,
     memory: int = DEFAULT_MEMORY,
+    progress: Progress = silent,
 ) -> NetworkBlockValues:
     """(d, c, n) of the traced kernel of a network (paper 3, Definition 3.1), by sums of gradients over classes.
 
@@ -58,6 +60,7 @@ def network_block_values(
         parameters: which leaves count, as for ``equinox.partition``; all floating-point arrays unless told.
         memory: bytes that may be taken beside samples and network. Where all samples do not fit at once, two passes
             over parts of them are made, at twice the cost.
+        progress: told from chunk to chunk of combinations.
 
     Raises:
         ValueError: samples that are not sorted into classes of equal size, one sample a class (c is undefined) or one
@@ -72,7 +75,7 @@ def network_block_values(
     combinations = None
     if random_outputs is not None and key is not None:
         combinations = random_signs(key, random_outputs, program.outputs, program.leaves[0].dtype)
-    sums, how = _measured(network, program, inputs, combinations, classes, of, parameters, memory, each=False)
+    sums, how = _measured(network, program, inputs, combinations, classes, of, parameters, memory, progress, each=False)
     if trace == "mean":
         sums = sums.scaled(1 / program.outputs)
     draws = None
@@ -94,13 +97,14 @@ def network_output_values(
     labels: Int[np.ndarray, " samples"] | Int[Array, " samples"] | None = None,
     parameters: ParameterFilter = eqx.is_inexact_array,
     memory: int = DEFAULT_MEMORY,
+    progress: Progress = silent,
 ) -> OutputBlockValues:
     """(d, c, n) of Θ_{k,k} for every output k, or of Θʰ_{p,p} for every feature p; exact on these samples.
 
     Arguments, definitions and errors are those of :func:`network_block_values`; the mean over outputs is its value.
     """
     program = _program(network, inputs, classes, of, parameters, labels)
-    sums, how = _measured(network, program, inputs, None, classes, of, parameters, memory, each=True)
+    sums, how = _measured(network, program, inputs, None, classes, of, parameters, memory, progress, each=True)
     values = np.asarray(sums.block_values(), dtype=float).T
     return OutputBlockValues(values, jackknife(sums).covariance, sums, of, how)
 
@@ -141,6 +145,7 @@ def _measured(
     of: Of,
     parameters: ParameterFilter,
     memory: int,
+    progress: Progress,
     *,
     each: bool,
 ) -> tuple[SampleSums, str]:
@@ -152,7 +157,7 @@ def _measured(
     chunks, taken = fitting_chunks(
         program, classes=classes, per_class=m, combinations=count, memory=memory, needs=sums.needs
     )
-    found = sums.run(chunks)
+    found = sums.run(chunks, progress)
     _check_finite(np.asarray(sums.finite(chunks)), found.diagonal, m, of)
     passes = "one pass over all samples" if chunks.per_class == m else f"two passes, {chunks.per_class} a class at once"
     how = f"{passes}, {min(chunks.combinations, count)} of {count} backward passes at once, {taken / 1e6:.3g} MB"

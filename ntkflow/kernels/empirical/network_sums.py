@@ -21,6 +21,7 @@ from ntkflow.kernels.empirical.class_sums import ClassSum, class_sums, merged, p
 from ntkflow.kernels.empirical.factors import Factors
 from ntkflow.kernels.empirical.network_program import NetworkProgram, Of, ParameterFilter
 from ntkflow.kernels.sample_sums import SampleSums
+from ntkflow.progress import Progress, silent
 
 
 class NetworkSums:
@@ -68,15 +69,21 @@ class NetworkSums:
         lowered = _forward.lower(*arguments)  # pyright: ignore[reportFunctionMemberAccess]: what filter_jit adds
         return max(_held(lowered.compile().compiled), _bytes(kept) + backward)
 
-    def run(self, chunks: Chunks) -> SampleSums:
+    def run(self, chunks: Chunks, progress: Progress = silent) -> SampleSums:
         """The sums; those of a chunk of combinations at all samples at once, or in two passes over parts of them."""
         vs = self._chunks_of_combinations(chunks)
         if self._at_once(chunks):
             kept = self._forward(self._inputs, vs[0])
-            found = [_backward(kept, v, self._classes, self._each) for v in vs]
+            of_chunk = functools.partial(_backward, kept, classes=self._classes, each=self._each)
         else:
-            parts = self._parts(chunks)
-            found = [self._in_two_passes(parts, v) for v in vs]
+            of_chunk = functools.partial(self._in_two_passes, self._parts(chunks))
+        found: list[SampleSums] = []
+        for v in vs:
+            # Work is only sent: without waiting, progress would run ahead of it.
+            jax.block_until_ready(found[-1:])
+            progress("kernel", len(found), len(vs))
+            found.append(of_chunk(v))
+        progress("kernel", len(vs), len(vs))
         if not self._each:
             return _summed(found)
         return _stacked(found, self._combinations.shape[0])
