@@ -90,7 +90,6 @@ def _kernels(
     total = len(scenario.measure.of) * len(moments)
     for number, moment in enumerate(moments):
         before = index * len(moments) + number
-
         progress(STAGE, before, total)
         place = f"measure.of: {of}, at step {start_step + (moment.step or 0)}"
         if scenario.measure.which == "values":
@@ -105,6 +104,7 @@ def _kernels(
                     measure=scenario.measure,
                     key=key,
                     place=place,
+                    progress=_part(progress, before, total),
                 )
             )
         else:

@@ -15,6 +15,7 @@ from ntkflow.kernels import ratios_of
 from ntkflow.kernels.empirical import Of
 from ntkflow.kernels.empirical.block_values import network_block_values
 from ntkflow.networks import AbstractClassifier
+from ntkflow.progress import Progress
 
 
 def measure_values(
@@ -26,6 +27,7 @@ def measure_values(
     measure: schema.Measurement,
     key: PRNGKeyArray,
     place: str,
+    progress: Progress,
 ) -> KernelMoment:
     """d, c, n of the mean over outputs, from sums of gradients over classes.
 
@@ -37,6 +39,7 @@ def measure_values(
         measure: with how many random outputs, and in how much memory.
         key: of these.
         place: what messages call this kernel.
+        progress: told from call to call.
 
     Raises:
         ScenarioError: too little memory, or a kernel that is not finite or 0.
@@ -51,6 +54,7 @@ def measure_values(
             random_outputs=measure.random_outputs,
             key=key,
             memory=measure.memory_bytes,
+            progress=progress,
         )
         # What the random outputs add belongs to no class; a share for each keeps the sum.
         jackknife = found.estimate.jackknife

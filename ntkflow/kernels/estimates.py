@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from ntkflow.kernels.block import BlockKernel
 from ntkflow.kernels.intervals import skewed_interval, skewness_of
+from ntkflow.kernels.requirements import several_of_a_class
 from ntkflow.kernels.sample_sums import SampleSums
 
 BLOCK_VALUES = ("diagonal", "same_class", "different_class")
@@ -116,9 +117,7 @@ def estimate_block_values(matrix: Float[Array, "samples samples"], classes: int)
     Raises:
         ValueError: if the samples cannot be sorted into ``classes`` classes of equal size of at least 2.
     """
-    samples = matrix.shape[-1]
-    if samples % classes or samples < 2 * classes:
-        raise ValueError(f"block values need {classes} classes of equal size of at least 2, not {samples} samples")
+    several_of_a_class(matrix.shape[-1], classes, "c, the mean over pairs of one class,")
     matrix = jnp.asarray(matrix)
     return BlockEstimate(BlockKernel.nearest(matrix, classes), jackknife(SampleSums.from_matrix(matrix, classes)))
 

@@ -12,8 +12,10 @@ def class_size(samples: int, classes: int) -> int:
     """m, the number of samples a class, of ``samples`` samples in ``classes`` classes of equal size.
 
     Raises:
-        ValueError: sizes that cannot be equal.
+        ValueError: sizes that cannot be equal, or no whole number of classes.
     """
+    if not isinstance(classes, int | np.integer):
+        raise ValueError(f"the number of classes is a whole number, not {classes!r}")
     if classes < 1 or samples % classes:
         raise ValueError(f"{samples} samples cannot be sorted into {classes} classes of equal size")
     return samples // classes

@@ -20,6 +20,8 @@ from kernels.varied_network import Unrolled, Varied
 
 from ntkflow.kernels import empirical_ntk
 from ntkflow.kernels.empirical import assembly
+from ntkflow.kernels.empirical.budget import checked_budget
+from ntkflow.kernels.empirical.finite import refuse_not_finite_samples
 from ntkflow.kernels.empirical.network_program import NetworkProgram
 from ntkflow.kernels.empirical.sites import ConvolutionSite, DenseSite, GainSite, ShiftSite
 from ntkflow.networks import ResNet, with_statistics_of
@@ -193,7 +195,7 @@ import os
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
 import jax, numpy as np, jax.numpy as jnp
 jax.config.update("jax_enable_x64", True)
-from ntkflow.kernels import empirical_ntk
+from ntkflow.kernels import empirical_ntk, network_block_values, network_output_pairs, network_output_values
 from ntkflow.networks import MLP
 net = MLP(jax.random.key(0), inputs=4, outputs=3, width=7, hidden_layers=1, features=5, activation="tanh")
 x = jax.random.normal(jax.random.key(1), (6, 4))
@@ -205,6 +207,22 @@ for trace in ("mean",):
     assert (both.outputs < alone.outputs) if trace is not None else (both.samples == 3), both
     assert np.abs(both.values - alone.values).max() <= 1e-12 * np.abs(alone.values).max()
 assert told[-1][1] == told[-1][2] > 1 and told[-1][0] == "kernel"
+tell = lambda *now: told.append(now)
+for memory in (2**30, 6_500):  # one pass over all samples, and two passes over parts of them
+    told.clear()
+    alone = network_block_values(net, x, 2, memory=memory)
+    both = network_block_values(net, x, 2, memory=memory, devices=jax.devices(), progress=tell)
+    assert ("two passes" in both.how) == (memory < 2**30), both.how
+    assert np.abs(both.values - alone.values).max() <= 1e-12 * np.abs(alone.values).max()
+    assert [now[1] for now in told] == sorted(now[1] for now in told)
+    assert told[0][1] == 0 and told[-1][1] == told[-1][2] > 1 and told[-1][0] == "block values"
+draws = [network_block_values(net, x, 2, random_outputs=5, key=jax.random.key(0), devices=d).draws
+         for d in (None, jax.devices())]
+assert np.abs(draws[0] - draws[1]).max() <= 1e-12 * np.abs(draws[0]).max()
+each = [network_output_values(net, x, 2, of="features", devices=d).values for d in (None, jax.devices())]
+assert np.abs(each[0] - each[1]).max() <= 1e-12 * np.abs(each[0]).max()
+pairs = [network_output_pairs(net, x, 2, devices=d).norms for d in (None, jax.devices())]
+assert np.abs(pairs[0] - pairs[1]).max() <= 1e-12 * np.abs(pairs[0]).max()
 print("fine")
 """
     done = subprocess.run(
@@ -236,13 +254,38 @@ def test_what_is_refused() -> None:
         empirical_ntk(net, x[:0])
     with pytest.raises(ValueError, match=r"^Reduced has no method features\(x\)"):
         empirical_ntk(Reduced(jax.random.key(0)), images(2, size=4), of="features")
+    with pytest.raises(ValueError, match="devices is empty: give at least one"):
+        empirical_ntk(net, x, devices=[])
+    for memory in (0, -5, float("nan"), float("inf"), "2 GB", None, True):
+        with pytest.raises(ValueError, match=rf"memory is a number of bytes, as 2 \* 1024\*\*3, not {memory!r}"):
+            checked_budget(memory)
+    with pytest.raises(ValueError, match="memory is a number of bytes"):
+        empirical_ntk(net, x, memory=0)
     with pytest.raises(ValueError, match="no floating-point arrays among the chosen parameters"):
         empirical_ntk(net, x, parameters=lambda leaf: False)
     bad = x.at[1, 2].set(jnp.nan)
-    with pytest.raises(ValueError, match="not finite at 3 of 3 samples, the first is sample 0"):
-        empirical_ntk(net, bad)
-    with pytest.raises(ValueError, match="not finite at 1 of 2 samples, the first is sample 1"):
+    # Its pairs with the others are not finite either, but it is the sample that is named.
+    for trace in TRACES:
+        with pytest.raises(ValueError, match="not finite at 1 of 3 samples, the first is sample 1:"):
+            empirical_ntk(net, bad, trace=trace)
+    with pytest.raises(ValueError, match="not finite at 1 of 2 samples, the first is sample 1:"):
         empirical_ntk(net, bad[:2], x, trace="mean")
+    with pytest.raises(ValueError, match="not finite at 1 of 3 samples, the first is sample x' 1:"):
+        empirical_ntk(net, x[:2], bad, trace="mean")
+
+
+def test_products_that_overflow_are_of_two_samples() -> None:
+    """Neither sample is to blame alone; and the check looks at arrays of NumPy, which tiles come in, row by row."""
+    values = np.ones((3, 3))
+    values[0, 2] = values[2, 0] = np.inf
+    for array in (values, jnp.asarray(values)):
+        with pytest.raises(ValueError, match="not finite at 2 of 3 samples, the first is sample 0:"):
+            refuse_not_finite_samples(array, "mean", same=True)
+    whole = np.ones((2, 3, 2, 3))
+    whole[1, 2, 0, 2] = np.nan
+    for array in (whole, jnp.asarray(whole)):
+        with pytest.raises(ValueError, match="not finite at 1 of 3 samples, the first is sample 12:"):
+            refuse_not_finite_samples(array, None, same=True, first_row=10, first_column=10)
 
 
 @pytest.mark.parametrize("method", ["structured", "jacobian"])

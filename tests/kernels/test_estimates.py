@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -174,9 +175,16 @@ def test_two_samples_a_class_have_no_errors_but_values(asymmetry: float) -> None
         assert "nan" in str(estimate)
 
 
-@pytest.mark.parametrize(("samples", "classes"), [(7, 3), (3, 3), (5, 3)])
-def test_classes_of_another_size_are_refused(samples: int, classes: int) -> None:
-    with pytest.raises(ValueError, match=f"{classes} classes of equal size of at least 2, not {samples} samples"):
+@pytest.mark.parametrize(
+    ("samples", "classes", "message"),
+    [
+        (7, 3, "7 samples cannot be sorted into 3 classes of equal size"),
+        (5, 0, "5 samples cannot be sorted into 0 classes"),
+        (3, 3, "c, the mean over pairs of one class, is undefined with one sample a class"),
+    ],
+)
+def test_classes_of_another_size_are_refused(samples: int, classes: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         estimate_block_values(jnp.eye(samples), classes)
 
 

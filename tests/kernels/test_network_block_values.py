@@ -24,7 +24,7 @@ from ntkflow.kernels import (
     network_output_pairs,
     network_output_values,
 )
-from ntkflow.kernels.empirical import network_sums as engine
+from ntkflow.kernels.empirical import gradient_sums as engine
 from ntkflow.kernels.empirical.chunks import Chunks
 from ntkflow.kernels.empirical.class_sums import merged, sample_sums
 from ntkflow.kernels.empirical.factors import Factors
@@ -168,11 +168,13 @@ def test_the_budget_is_kept_and_compilation_is_not_repeated() -> None:
     assert "one pass over all samples" in whole.how
     smaller = network_block_values(network, inputs, CLASSES, of="features", memory=100_000)
     assert "two passes" in smaller.how
-    assert float(smaller.how.split()[-2]) <= 0.1  # MB
+    number, unit = smaller.how.split()[-2:]
+    assert unit == "kB"
+    assert float(number) <= 100
     assert relative_difference(smaller.values, whole.values) <= 1e-13
-    before = engine._backward._cache_size()
+    before = engine.kernel_sums._cache_size()
     again = network_block_values(jax.tree.map(lambda leaf: 2 * leaf, network), inputs, CLASSES, of="features")
-    assert engine._backward._cache_size() == before
+    assert engine.kernel_sums._cache_size() == before
     assert again.values[0] != whole.values[0]
 
 
@@ -197,9 +199,24 @@ def test_what_is_refused_and_how_it_is_said() -> None:
     refused("sample 1 is of class 1, the one before it of class 0", labels=np.arange(15) % 3)
     unbalanced = np.repeat([0, 1, 2], [4, 6, 5])
     refused("5 samples of each of 3 classes, not 4 of class 0, 6 of class 1, 5 of class 2", labels=unbalanced)
-    refused("a memory budget of 1e\\+03 bytes is too small", memory=1000)
+    refused("labels are one class a sample, 15 of them, not of shape \\(3,\\)", labels=np.arange(3))
+    refused("a memory budget of 1 kB is too small: the gradients of one output", memory=1000)
+    for memory in (0, -5):
+        refused("memory is a number of bytes, as 2 \\* 1024\\*\\*3, not ", memory=memory)
+    refused("devices is empty: give at least one", devices=[])
     refused("random_outputs needs a key", random_outputs=4)
     refused("at least 3 for an error to be told, not 2", random_outputs=2, key=jax.random.key(0))
+
+
+def test_what_pairs_of_outputs_refuse() -> None:
+    network, inputs = case("dense")
+    with pytest.raises(ValueError, match="of 100 B two thirds are for the making of a tile: a memory budget of 67 B"):
+        network_output_pairs(network, inputs, CLASSES, memory=100)
+    with pytest.raises(ValueError, match="memory is a number of bytes"):
+        network_output_pairs(network, inputs, CLASSES, memory=-5)
+    # In a tile of its own, and named by its number among all samples.
+    with pytest.raises(ValueError, match="not finite at 1 of 1 samples, the first is sample 7"):
+        network_output_pairs(network, inputs.at[7].set(jnp.nan), CLASSES, memory=4000)
 
 
 def test_classes_in_any_order_of_their_labels_are_accepted() -> None:

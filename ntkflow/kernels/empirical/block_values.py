@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import equinox as eqx
@@ -11,7 +12,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ntkflow.kernels.block import BlockKernel
+from ntkflow.kernels.empirical.budget import amount, checked_budget
 from ntkflow.kernels.empirical.chunks import fitting_chunks
+from ntkflow.kernels.empirical.devices import homes
 from ntkflow.kernels.empirical.empirical_ntk import DEFAULT_MEMORY
 from ntkflow.kernels.empirical.network_program import NetworkProgram, Of, ParameterFilter
 from ntkflow.kernels.empirical.network_sums import NetworkSums
@@ -35,6 +38,7 @@ def network_block_values(
     labels: Int[np.ndarray, " samples"] | Int[Array, " samples"] | None = None,
     parameters: ParameterFilter = eqx.is_inexact_array,
     memory: int = DEFAULT_MEMORY,
+    devices: Sequence[jax.Device] | None = None,
     progress: Progress = silent,
 ) -> NetworkBlockValues:
     """(d, c, n) of the traced kernel of a network (paper 3, Definition 3.1), by sums of gradients over classes.
@@ -58,9 +62,10 @@ def network_block_values(
         key: source of these; needed with them.
         labels: the samples' classes, to be checked: equal numbers, sorted.
         parameters: which leaves count, as for ``equinox.partition``; all floating-point arrays unless told.
-        memory: bytes that may be taken beside samples and network. Where all samples do not fit at once, two passes
-            over parts of them are made, at twice the cost.
-        progress: told from chunk to chunk of combinations.
+        memory: bytes that may be taken beside samples and network, on each device. Where all samples do not fit at
+            once, two passes over parts of them are made, at twice the cost.
+        devices: backward passes are dealt out to these; the default device unless told.
+        progress: told from call to call of the compiled programs.
 
     Raises:
         ValueError: samples that are not sorted into classes of equal size, one sample a class (c is undefined) or one
@@ -75,7 +80,9 @@ def network_block_values(
     combinations = None
     if random_outputs is not None and key is not None:
         combinations = random_signs(key, random_outputs, program.outputs, program.leaves[0].dtype)
-    sums, how = _measured(network, program, inputs, combinations, classes, of, parameters, memory, progress, each=False)
+    sums, how = _measured(
+        network, program, inputs, combinations, classes, of, parameters, memory, devices, progress, each=False
+    )
     if trace == "mean":
         sums = sums.scaled(1 / program.outputs)
     draws = None
@@ -97,6 +104,7 @@ def network_output_values(
     labels: Int[np.ndarray, " samples"] | Int[Array, " samples"] | None = None,
     parameters: ParameterFilter = eqx.is_inexact_array,
     memory: int = DEFAULT_MEMORY,
+    devices: Sequence[jax.Device] | None = None,
     progress: Progress = silent,
 ) -> OutputBlockValues:
     """(d, c, n) of Θ_{k,k} for every output k, or of Θʰ_{p,p} for every feature p; exact on these samples.
@@ -104,7 +112,7 @@ def network_output_values(
     Arguments, definitions and errors are those of :func:`network_block_values`; the mean over outputs is its value.
     """
     program = _program(network, inputs, classes, of, parameters, labels)
-    sums, how = _measured(network, program, inputs, None, classes, of, parameters, memory, progress, each=True)
+    sums, how = _measured(network, program, inputs, None, classes, of, parameters, memory, devices, progress, each=True)
     values = np.asarray(sums.block_values(), dtype=float).T
     return OutputBlockValues(values, jackknife(sums).covariance, sums, of, how)
 
@@ -123,6 +131,8 @@ def _program(
 
 
 def _check_labels(labels: Int[np.ndarray, " samples"], classes: int, m: int) -> None:
+    if labels.shape != (classes * m,):
+        raise ValueError(f"labels are one class a sample, {classes * m} of them, not of shape {labels.shape}")
     found, counts = np.unique(labels, return_counts=True)
     if len(found) != classes or np.any(counts != m):
         numbers = ", ".join(f"{count} of class {label}" for label, count in zip(found, counts, strict=True))
@@ -145,6 +155,7 @@ def _measured(
     of: Of,
     parameters: ParameterFilter,
     memory: int,
+    devices: Sequence[jax.Device] | None,
     progress: Progress,
     *,
     each: bool,
@@ -154,13 +165,20 @@ def _measured(
         combinations = np.eye(program.outputs, dtype=program.leaves[0].dtype)
     count, m = combinations.shape[0], inputs.shape[0] // classes
     sums = NetworkSums(network, inputs, combinations, classes, of, parameters, each=each)
+    where = homes(devices)
     chunks, taken = fitting_chunks(
-        program, classes=classes, per_class=m, combinations=count, memory=memory, needs=sums.needs
+        program,
+        classes=classes,
+        per_class=m,
+        combinations=count,
+        memory=checked_budget(memory),
+        share=len(where),
+        needs=sums.needs,
     )
-    found = sums.run(chunks, progress)
+    found = sums.run(chunks, where, progress)
     _check_finite(np.asarray(sums.finite(chunks)), found.diagonal, m, of)
     passes = "one pass over all samples" if chunks.per_class == m else f"two passes, {chunks.per_class} a class at once"
-    how = f"{passes}, {min(chunks.combinations, count)} of {count} backward passes at once, {taken / 1e6:.3g} MB"
+    how = f"{passes}, {min(chunks.combinations, count)} of {count} backward passes at once, {amount(taken)}"
     return found, how
 
 

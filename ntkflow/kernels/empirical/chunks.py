@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 
+from ntkflow.kernels.empirical.budget import MemoryBudgetError, amount, largest_that_fits
 from ntkflow.kernels.empirical.network_program import NetworkProgram
 
 # More numbers than this in one chunk of outputs gain nothing on a CPU, and caches overflow.
@@ -33,6 +35,7 @@ def fitting_chunks(
     per_class: int,
     combinations: int,
     memory: int,
+    share: int,
     needs: Callable[[Chunks], int],
 ) -> tuple[Chunks, int]:
     """The largest chunks whose compiled program keeps to the budget, and the bytes that it takes.
@@ -43,29 +46,25 @@ def fitting_chunks(
         per_class: m.
         combinations: of outputs, all of them.
         memory: budget in bytes.
+        share: number of devices; each is to have some of the combinations.
         needs: bytes that the compiled program holds.
 
     Raises:
-        ValueError: not even one sample of each class and one combination fit.
+        MemoryBudgetError: not even one sample of each class and one combination fit.
     """
-    itemsize = program.leaves[0].dtype.itemsize
-    allowed = float(memory)
-    choices = _candidates(program, classes, per_class, combinations)
-    while True:
-        # Rough counts say where to look; the compiler's word decides, and corrects them.
-        fits = (chunks for chunks in choices if _numbers(program, classes, per_class, chunks) * itemsize <= allowed)
-        chosen = next(fits, choices[-1])
-        taken = needs(chosen)
-        if taken <= memory:
-            return chosen, taken
-        if chosen == choices[-1]:
-            raise ValueError(
-                f"a memory budget of {memory:.3g} bytes is too small for the gradients of one output at one sample of "
-                f"each of {classes} classes and their sums, which take {taken:.3g}: allow at least that, or choose "
-                "fewer parameters"
-            )
-        choices = choices[choices.index(chosen) + 1 :]
-        allowed = min(allowed, 0.9 * memory / taken * itemsize * _numbers(program, classes, per_class, chosen))
+    found, taken = largest_that_fits(
+        _candidates(program, classes, per_class, -(-combinations // share)),
+        numbers=functools.partial(_numbers, program, classes, per_class),
+        needs=needs,
+        memory=memory,
+        itemsize=program.leaves[0].dtype.itemsize,
+    )
+    if found is None:
+        raise MemoryBudgetError(
+            f"a memory budget of {amount(memory)} is too small: the gradients of one output at one sample of each of "
+            f"{classes} classes and their sums take {amount(taken)}. Allow at least that, or choose fewer parameters"
+        )
+    return found, taken
 
 
 def _candidates(program: NetworkProgram, classes: int, per_class: int, combinations: int) -> list[Chunks]:

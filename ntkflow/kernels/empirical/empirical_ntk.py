@@ -13,6 +13,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ntkflow.kernels.empirical.assembly import Assembly
+from ntkflow.kernels.empirical.budget import checked_budget
+from ntkflow.kernels.empirical.devices import homes
+from ntkflow.kernels.empirical.finite import refuse_not_finite_samples
 from ntkflow.kernels.empirical.network_program import NetworkProgram, Of, ParameterFilter, Trace
 from ntkflow.kernels.empirical.plan import MethodName, Plan, Task, make_plan
 from ntkflow.kernels.empirical.remembered import remembered
@@ -92,18 +95,37 @@ def empirical_ntk(
         ValueError: if there are no samples, the shapes of x and x2 differ, the network has no such outputs, the memory
             is too little for one sample, or the kernel is not finite.
     """
+    found = computed_kernel(network, x, x2, of, trace, parameters, method, memory, devices, progress)
+    refuse_not_finite_samples(found.values, trace, same=x2 is None)
+    return found
+
+
+def computed_kernel(
+    network: Any,
+    x: Float[Array, "rows ..."],
+    x2: Float[Array, "columns ..."] | None,
+    of: Of,
+    trace: Trace,
+    parameters: ParameterFilter,
+    method: MethodName,
+    memory: int,
+    devices: Sequence[jax.Device] | None,
+    progress: Progress,
+) -> EmpiricalKernel:
+    """As :func:`empirical_ntk`, finite or not."""
     columns = x if x2 is None else x2
     _check(x, columns, trace)
-    homes = [None] if devices is None else list(devices)
-    described = (network, of, trace, parameters, method, memory, len(homes), x, x2)
+    where = homes(devices)
+    described = (network, of, trace, parameters, method, checked_budget(memory), len(where), x, x2)
     plan, task = remembered(_planned, *described)
     assembly = Assembly(network, of, parameters, x, x2, task)
-    values, tiles = assembly.run(plan, homes, progress)
+    values, tiles = assembly.run(plan, where, progress)
     if trace == "mean":
-        values = values / task.outputs
+        values = (
+            np.divide(values, task.outputs, out=values) if isinstance(values, np.ndarray) else values / task.outputs
+        )
     elif trace is None:
         values = values.transpose(1, 0, 3, 2)
-    _check_finite(values, trace)
     return EmpiricalKernel(jnp.asarray(values), of, trace, plan.method, tiles, plan.samples, plan.outputs, plan.why)
 
 
@@ -132,14 +154,3 @@ def _check(x: Array, x2: Array, trace: Trace) -> None:
         raise ValueError(f"a kernel needs samples along the first axis; shapes are {x.shape} and {x2.shape}")
     if x.shape[1:] != x2.shape[1:] or x.dtype != x2.dtype:
         raise ValueError(f"samples x and x2 differ: {x.shape[1:]} {x.dtype} and {x2.shape[1:]} {x2.dtype}")
-
-
-def _check_finite(values: Any, trace: Trace) -> None:
-    row = {None: 1, "outputs": 1}.get(trace, 0)
-    others = tuple(axis for axis in range(values.ndim) if axis != row)
-    bad = np.flatnonzero(~np.asarray(jnp.isfinite(values).all(others)))
-    if bad.size:
-        raise ValueError(
-            f"the kernel is not finite at {bad.size} of {values.shape[row]} samples, the first is sample {bad[0]}: "
-            "the network's outputs, its gradients or the sample itself are not finite there"
-        )

@@ -1,13 +1,12 @@
-"""The sums over classes of a network's kernel, without the kernel: gradients, sums of them, and products.
+"""The sums over classes of a network's kernel, without the kernel: in chunks, under a budget, over devices.
 
-Loops over combinations and over parts of the samples are in Python and only send work to the device: XLA's convolutions
-on CPUs are several times slower inside its own loops. Nothing comes back to the host on the way.
+Loops over combinations and over parts of the samples are in Python and only send work to the devices: XLA's
+convolutions on CPUs are several times slower inside its own loops. Nothing comes back to the host on the way.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -17,9 +16,21 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ntkflow.kernels.empirical.chunks import Chunks
-from ntkflow.kernels.empirical.class_sums import ClassSum, class_sums, merged, products, sample_sums, summable
-from ntkflow.kernels.empirical.factors import Factors
-from ntkflow.kernels.empirical.network_program import NetworkProgram, Of, ParameterFilter
+from ntkflow.kernels.empirical.class_sums import ClassSum
+from ntkflow.kernels.empirical.devices import moved
+from ntkflow.kernels.empirical.gradient_sums import (
+    finite_outputs,
+    forward_pass,
+    gradient_products,
+    gradient_sums,
+    kernel_sums,
+    part_of_classes,
+    plus,
+    rejoined,
+    stacked,
+    summed,
+)
+from ntkflow.kernels.empirical.network_program import Of, ParameterFilter
 from ntkflow.kernels.sample_sums import SampleSums
 from ntkflow.progress import Progress, silent
 
@@ -57,159 +68,129 @@ class NetworkSums:
         """Bytes that the compiled programs hold beside samples and network."""
         v, x = self._chunks_of_combinations(chunks)[0], self._parts(chunks)[0]
         arguments = self._network, x, v, self._of, self._parameters
-        kept = eqx.filter_eval_shape(_forward, *arguments)
+        kept = eqx.filter_eval_shape(forward_pass, *arguments)
         if self._at_once(chunks):
-            backward = _held(_backward.lower(kept, v, self._classes, self._each).compile())
+            backward = _held(kernel_sums.lower(kept, v, self._classes, self._each).compile())
         else:
-            sums = jax.eval_shape(lambda kept, v: _class_sums(kept, v, self._classes, self._each), kept, v)
+            sums = jax.eval_shape(lambda kept, v: gradient_sums(kept, v, self._classes, self._each), kept, v)
             # The sums so far, those of one more part and the total of both.
-            adding = 2 * _bytes(sums) + _held(_class_sums.lower(kept, v, self._classes, self._each).compile())
-            backward = max(adding, _bytes(sums) + _held(_products.lower(sums, kept, v, self._each).compile()))
+            adding = 2 * _bytes(sums) + _held(gradient_sums.lower(kept, v, self._classes, self._each).compile())
+            backward = max(adding, _bytes(sums) + _held(gradient_products.lower(sums, kept, v, self._each).compile()))
         # What the forward pass leaves is there all the time.
-        lowered = _forward.lower(*arguments)  # pyright: ignore[reportFunctionMemberAccess]: what filter_jit adds
+        lowered = forward_pass.lower(*arguments)  # pyright: ignore[reportFunctionMemberAccess]: what filter_jit adds
         return max(_held(lowered.compile().compiled), _bytes(kept) + backward)
 
-    def run(self, chunks: Chunks, progress: Progress = silent) -> SampleSums:
-        """The sums; those of a chunk of combinations at all samples at once, or in two passes over parts of them."""
+    def run(
+        self, chunks: Chunks, devices: Sequence[jax.Device | None] = (None,), progress: Progress = silent
+    ) -> SampleSums:
+        """The sums; those of a chunk of combinations at all samples at once, or in two passes over parts of them.
+
+        Chunks of combinations are dealt out to the devices; each has one call at a time, so that what is held there is
+        what was counted.
+        """
         vs = self._chunks_of_combinations(chunks)
-        if self._at_once(chunks):
-            kept = self._forward(self._inputs, vs[0])
-            of_chunk = functools.partial(_backward, kept, classes=self._classes, each=self._each)
-        else:
-            of_chunk = functools.partial(self._in_two_passes, self._parts(chunks))
-        found: list[SampleSums] = []
-        for v in vs:
-            # Work is only sent: without waiting, progress would run ahead of it.
-            jax.block_until_ready(found[-1:])
-            progress("kernel", len(found), len(vs))
-            found.append(of_chunk(v))
-        progress("kernel", len(vs), len(vs))
-        if not self._each:
-            return _summed(found)
-        return _stacked(found, self._combinations.shape[0])
+        found: list[SampleSums | None] = [None] * len(vs)
+        workers = [
+            _Worker(self, chunks, device, range(start, len(vs), len(devices)), vs, found)
+            for start, device in enumerate(devices[: len(vs)])
+        ]
+        total, done = sum(worker.steps for worker in workers), 0
+        running = [worker.work() for worker in workers]
+        progress("block values", 0, total)
+        while running:
+            # In turn: while one device is waited for, the others compute.
+            alive = [work for work in running if next(work, None) is not None]
+            done += len(alive)
+            running = alive
+            progress("block values", min(done, total - 1), total)
+        sums = [item for item in found if item is not None]
+        if len(workers) > 1:
+            home = jax.tree.leaves(sums[0])[0].device
+            sums = [jax.device_put(item, home) for item in sums]
+        result = jax.block_until_ready(stacked(sums, self._combinations.shape[0]) if self._each else summed(sums))
+        progress("block values", total, total)
+        return result
 
     def finite(self, chunks: Chunks) -> Bool[Array, " samples"]:
         """At which samples all outputs are finite."""
-        found = [_finite(self._network, x, self._of, self._parameters) for x in self._parts(chunks)]
-        return _rejoined(found, self._classes)
-
-    def _in_two_passes(self, parts: list[Array], v: Float[Array, "chunk outputs"]) -> SampleSums:
-        total: list[ClassSum] | None = None
-        for x in parts:
-            sums = _class_sums(self._forward(x, v), v, self._classes, self._each)
-            total = sums if total is None else _plus(total, sums)
-        found = [_products(total, self._forward(x, v), v, self._each) for x in parts]
-        return SampleSums(
-            _rejoined([item.diagonal for item in found], self._classes, axis=1),
-            _rejoined([item.by_class for item in found], self._classes, axis=1),
-        )
-
-    def _forward(self, x: Array, v: Array) -> _Kept:
-        return _forward(self._network, x, v, self._of, self._parameters)
+        found = [finite_outputs(self._network, x, self._of, self._parameters) for x in self._parts(chunks)]
+        return rejoined(found, self._classes)
 
     def _at_once(self, chunks: Chunks) -> bool:
         return chunks.per_class * self._classes >= self._inputs.shape[0]
 
-    def _chunks_of_combinations(self, chunks: Chunks) -> list[Float[Array, "chunk outputs"]]:
+    def _chunks_of_combinations(self, chunks: Chunks) -> list[Float[np.ndarray, "chunk outputs"]]:
         """All of one size: combinations that are zero add nothing, and fill up the last chunk."""
         count = self._combinations.shape[0]
         size = min(chunks.combinations, count)
         filled = np.pad(self._combinations, ((0, -count % size), (0, 0)))
-        return [jnp.asarray(filled[start : start + size]) for start in range(0, count, size)]
+        return np.split(filled, filled.shape[0] // size)
 
     def _parts(self, chunks: Chunks) -> list[Float[Array, "part ..."]]:
         """Parts of the samples with the same number of each class, sorted by class; only the last may be smaller."""
         m = self._inputs.shape[0] // self._classes
         starts = range(0, m, chunks.per_class)
         return [
-            _part(self._inputs, start, classes=self._classes, per_class=min(chunks.per_class, m - start))
+            part_of_classes(self._inputs, start, classes=self._classes, per_class=min(chunks.per_class, m - start))
             for start in starts
         ]
 
 
-class _Kept(eqx.Module):
-    """A forward pass: what the factors of any combination of outputs are made of, linear in the combination."""
+class _Worker:
+    """What one device does: some chunks of combinations, one call after the other."""
 
-    left: list[Array | None]
-    right: Callable[[Array], list[Array]]
+    def __init__(
+        self,
+        whole: NetworkSums,
+        chunks: Chunks,
+        device: jax.Device | None,
+        numbers: range,
+        vs: list[Float[np.ndarray, "chunk outputs"]],
+        found: list[SampleSums | None],
+    ) -> None:
+        self._whole, self._device = whole, device
+        self._numbers, self._vs, self._found = numbers, vs, found
+        self._network = moved(whole._network, device)
+        self._at_once = whole._at_once(chunks)
+        self._parts = [moved(x, device) for x in ([whole._inputs] if self._at_once else whole._parts(chunks))]
 
-    def factors(self, v: Array, *, each: bool) -> list[Factors]:
-        """Of each combination, or of all as one whose kernel is the sum over them."""
-        factors = [Factors(left, right) for left, right in zip(self.left, self.right(v), strict=True)]
-        return factors if each else [merged(item) for item in factors]
+    @property
+    def steps(self) -> int:
+        """How often :meth:`work` stops."""
+        return len(self._numbers) * (1 if self._at_once else 2 * len(self._parts))
 
+    def work(self) -> Iterator[int]:
+        """Does the work, and stops each time a call has been sent; the next one waits for it."""
+        whole = self._whole
+        kept = self._forward(self._parts[0], moved(jnp.asarray(self._vs[0]), self._device)) if self._at_once else None
+        for number in self._numbers:
+            v = moved(jnp.asarray(self._vs[number]), self._device)
+            if kept is not None:
+                found = kernel_sums(kept, v, whole._classes, whole._each)
+                self._found[number] = found
+                yield number
+                jax.block_until_ready(found)
+                continue
+            total: list[ClassSum] | None = None
+            for x in self._parts:
+                sums = gradient_sums(self._forward(x, v), v, whole._classes, whole._each)
+                total = sums if total is None else plus(total, sums)
+                del sums
+                yield number
+                jax.block_until_ready(total)
+            products = []
+            for x in self._parts:
+                products.append(gradient_products(total, self._forward(x, v), v, whole._each))
+                yield number
+                jax.block_until_ready(products[-1])
+            self._found[number] = SampleSums(
+                rejoined([item.diagonal for item in products], whole._classes, axis=1),
+                rejoined([item.by_class for item in products], whole._classes, axis=1),
+            )
 
-@eqx.filter_jit
-def _forward(network: Any, inputs: Array, v: Array, of: Of, parameters: ParameterFilter) -> _Kept:
-    program = _program(network, inputs, of, parameters)
-
-    def right(v: Array) -> tuple[list[Array], list[Array | None]]:
-        factors = program.factors(inputs, v)
-        return [item.right for item in factors], [item.left for item in factors]
-
-    _, linear, left = jax.linearize(right, v, has_aux=True)
-    return _Kept(left, linear)
-
-
-@functools.partial(jax.jit, static_argnames=("classes", "each"))
-def _backward(kept: _Kept, v: Array, classes: int, each: bool) -> SampleSums:
-    return _added([sample_sums(factors, classes) for factors in kept.factors(v, each=each)])
-
-
-@functools.partial(jax.jit, static_argnames=("classes", "each"))
-def _class_sums(kept: _Kept, v: Array, classes: int, each: bool) -> list[ClassSum]:
-    return [class_sums(summable(factors), classes) for factors in kept.factors(v, each=each)]
-
-
-@functools.partial(jax.jit, static_argnames=("each",))
-def _products(sums: list[ClassSum], kept: _Kept, v: Array, each: bool) -> SampleSums:
-    pairs = zip(kept.factors(v, each=each), sums, strict=True)
-    return _added([products(summable(factors), of_class) for factors, of_class in pairs])
-
-
-@eqx.filter_jit
-def _finite(network: Any, inputs: Array, of: Of, parameters: ParameterFilter) -> Bool[Array, " samples"]:
-    program = _program(network, inputs, of, parameters)
-    return jnp.isfinite(jax.vmap(lambda x: program.function(program.leaves, x))(inputs)).all(axis=1)
-
-
-def _program(network: Any, inputs: Array, of: Of, parameters: ParameterFilter) -> NetworkProgram:
-    return NetworkProgram(network, jax.ShapeDtypeStruct(inputs.shape[1:], inputs.dtype), of, parameters)
-
-
-def _added(sums: list[SampleSums]) -> SampleSums:
-    return jax.tree.map(lambda *items: sum(items[1:], items[0]), *sums)
-
-
-@functools.partial(jax.jit, static_argnames=("classes", "per_class"))
-def _part(inputs: Float[Array, "samples ..."], start: int | Array, *, classes: int, per_class: int) -> Array:
-    """Samples start to start + per_class of every class."""
-    by_class = inputs.reshape(classes, -1, *inputs.shape[1:])
-    return jax.lax.dynamic_slice_in_dim(by_class, start, per_class, axis=1).reshape(-1, *inputs.shape[1:])
-
-
-@functools.partial(jax.jit, static_argnames=("classes", "axis"))
-def _rejoined(parts: list[Array], classes: int, axis: int = 0) -> Array:
-    """What belongs to the samples of all parts, in the order of all samples: sorted by class again."""
-    by_class = [item.reshape(*item.shape[:axis], classes, -1, *item.shape[axis + 1 :]) for item in parts]
-    joined = jnp.concatenate(by_class, axis=axis + 1)
-    return joined.reshape(*joined.shape[:axis], -1, *joined.shape[axis + 2 :])
-
-
-@jax.jit
-def _plus(first: list[ClassSum], second: list[ClassSum]) -> list[ClassSum]:
-    return jax.tree.map(jnp.add, first, second)
-
-
-@jax.jit
-def _summed(found: list[SampleSums]) -> SampleSums:
-    total = _added(found)
-    return SampleSums(total.diagonal[0], total.by_class[0])
-
-
-@functools.partial(jax.jit, static_argnames=("count",))
-def _stacked(found: list[SampleSums], count: int) -> SampleSums:
-    return jax.tree.map(lambda *items: jnp.concatenate(items)[:count], *found)
+    def _forward(self, x: Array, v: Array) -> Any:
+        whole = self._whole
+        return forward_pass(self._network, x, v, whole._of, whole._parameters)
 
 
 def _held(compiled: Any) -> int:

@@ -65,6 +65,15 @@ class NetworkBlockValues:
         """
         return self.output_covariance + self.sample_covariance
 
+    @property
+    def degrees_of_freedom(self) -> Float[np.ndarray, "3"]:
+        """Of the variances of d, c, n for the population, sums of two that are estimated apart (Satterthwaite)."""
+        if self.draws is None:
+            return self.estimate.degrees_of_freedom
+        of_outputs, of_samples = np.diagonal(self.output_covariance), np.diagonal(self.sample_covariance)
+        shares = of_outputs**2 / (len(self.draws) - 1) + of_samples**2 / self.estimate.degrees_of_freedom
+        return np.where(shares > 0, (of_outputs + of_samples) ** 2 / np.where(shares > 0, shares, 1.0), 1.0)
+
     def interval(self, level: float = 0.95) -> Float[np.ndarray, "3 2"]:
         """Intervals for d, c, n of all outputs on these samples; of no width where all outputs were taken.
 
@@ -84,13 +93,9 @@ class NetworkBlockValues:
         """
         if self.draws is None:
             return self.estimate.interval(level)
-        of_outputs, of_samples = np.diagonal(self.output_covariance), np.diagonal(self.sample_covariance)
-        shares = of_outputs**2 / (len(self.draws) - 1) + of_samples**2 / self.estimate.degrees_of_freedom
-        total = of_outputs + of_samples
-        degrees = np.where(shares > 0, total**2 / np.where(shares > 0, shares, 1.0), 1.0)
         cumulants = third_cumulant_of_mean(self.draws) + self.estimate.jackknife.third_cumulants
-        errors = np.sqrt(total)
-        return skewed_interval(self.values, errors, skewness_of(cumulants, errors), degrees, level)
+        errors = np.sqrt(np.diagonal(self.covariance))
+        return skewed_interval(self.values, errors, skewness_of(cumulants, errors), self.degrees_of_freedom, level)
 
     def by_class(self) -> ClassBlockEstimate:
         """d and c of each class, n of each pair of classes; over the random outputs, if these were taken."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ntkflow.kernels.empirical.empirical_ntk import DEFAULT_MEMORY, empirical_ntk
+from ntkflow.kernels.empirical.budget import MemoryBudgetError, amount, checked_budget
+from ntkflow.kernels.empirical.empirical_ntk import DEFAULT_MEMORY, computed_kernel
+from ntkflow.kernels.empirical.finite import refuse_not_finite_samples
 from ntkflow.kernels.empirical.network_program import NetworkProgram, Of, ParameterFilter
 from ntkflow.kernels.matrix_block import MatrixBlockKernel
 from ntkflow.kernels.requirements import several_of_a_class
@@ -48,6 +52,7 @@ def network_output_pairs(
     of: Of = "features",
     parameters: ParameterFilter = eqx.is_inexact_array,
     memory: int = DEFAULT_MEMORY,
+    devices: Sequence[jax.Device] | None = None,
     progress: Progress = silent,
 ) -> OutputPairs:
     """Matrix blocks and norms of all pairs of outputs, from the whole kernel tile by tile: it costs what that costs.
@@ -61,6 +66,7 @@ def network_output_pairs(
         of: "features" (Θʰ) or "logits" (Θ).
         parameters: which leaves count; all floating-point arrays unless told.
         memory: bytes that may be taken beside samples and network.
+        devices: the rows of a tile are dealt out to these; the default device unless told.
         progress: told from tile to tile.
 
     Raises:
@@ -70,22 +76,20 @@ def network_output_pairs(
     if classes < 2:
         raise ValueError("A_n, the mean over pairs of two classes, is undefined with one class; take at least 2")
     program = NetworkProgram(network, eqx.filter_eval_shape(lambda x: x[0], inputs), of, parameters)
-    n, itemsize = program.outputs, program.leaves[0].dtype.itemsize
+    n, itemsize, budget = program.outputs, program.leaves[0].dtype.itemsize, checked_budget(memory)
     # A third of the budget for the finished tile and what is made of it, the rest for its making.
-    side = min(samples, max(1, int((memory / (6 * itemsize)) ** 0.5 / n)))
+    side = min(samples, max(1, int((budget / (6 * itemsize)) ** 0.5 / n)))
+    making = max(budget - budget // 3, 1)
     starts = range(0, samples, side)
     own = same = everything = squares = jnp.zeros((n, n))
     places = [(i, j) for i in starts for j in starts if j <= i]
     for done, (i, j) in enumerate(places):
-        rows, columns = inputs[i : i + side], inputs[j : j + side]
-        tile = empirical_ntk(
-            network,
-            rows,
-            None if i == j else columns,
-            of=of,
-            parameters=parameters,
-            memory=memory - memory // 3,
-        ).values
+        rows, columns = inputs[i : i + side], None if i == j else inputs[j : j + side]
+        try:
+            tile = computed_kernel(network, rows, columns, of, None, parameters, "auto", making, devices, silent).values
+        except MemoryBudgetError as error:
+            raise MemoryBudgetError(f"of {amount(budget)} two thirds are for the making of a tile: {error}") from None
+        refuse_not_finite_samples(tile, None, same=i == j, first_row=i, first_column=j)
         first, second = (np.arange(start, min(start + side, samples)) for start in (i, j))
         sums = _reduced(tile, first[:, None] == second, first[:, None] // m == second // m)
         # Θ_{s,k}(x', x) = Θ_{k,s}(x, x'): a tile above the diagonal is one below it, transposed.

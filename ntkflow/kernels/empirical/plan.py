@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Literal, get_args
 
+from ntkflow.kernels.empirical.budget import MemoryBudgetError, amount, largest_that_fits
 from ntkflow.kernels.empirical.factors import contraction_cost
 from ntkflow.kernels.empirical.network_program import NetworkProgram, Trace
 
@@ -90,7 +92,8 @@ def make_plan(
         needs: bytes that the compiled programs of a plan hold.
 
     Raises:
-        ValueError: if no method fits with parts of one sample and one output, or the name is unknown.
+        MemoryBudgetError: if no method fits with parts of one sample and one output.
+        ValueError: if the name is unknown.
     """
     if method not in get_args(MethodName):
         raise ValueError(f"method is one of {', '.join(get_args(MethodName))}, not {method!r}")
@@ -98,9 +101,15 @@ def make_plan(
     works = {name: multiplications(name, program, task) for name in METHODS}
     least: dict[str, int] = {}
     for name in sorted(names, key=works.__getitem__):
-        found = _fitted(name, program, task, memory, share, needs)
-        if isinstance(found, int):
-            least[name] = found
+        found, taken = largest_that_fits(
+            _choices(name, program, task, share),
+            numbers=functools.partial(numbers, program=program, task=task),
+            needs=needs,
+            memory=memory,
+            itemsize=task.itemsize,
+        )
+        if found is None:
+            least[name] = taken
             continue
         others = ", ".join(f"{other} {works[other]:.1e}" for other in METHODS if other != name)
         why = f"{name}, {works[name]:.1e} multiplications ({others})"
@@ -108,7 +117,7 @@ def make_plan(
             why += "; too large: " + ", ".join(f"{other}, {amount(size)} at least" for other, size in least.items())
         return dataclasses.replace(found, why=why)
     name = min(least, key=least.__getitem__)
-    raise ValueError(
+    raise MemoryBudgetError(
         f"a memory budget of {amount(memory)} is too small: one sample and one output take {amount(least[name])} "
         f"({name}). Allow more" + ("" if method in ("auto", "jvp-vjp") else ', or method="auto"')
     )
@@ -154,51 +163,21 @@ def numbers(plan: Plan, program: NetworkProgram, task: Task) -> float:
     return one_call + held + 3 * tile
 
 
-def amount(size: float) -> str:
-    """Bytes in words."""
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} GB"
-
-
-def _fitted(
-    name: str, program: NetworkProgram, task: Task, memory: int, share: int, needs: Callable[[Plan], int]
-) -> Plan | int:
-    """The plan that fits, or the bytes that the smallest one needs."""
-    smallest = Plan(name, 1, 1 if task.trace is not None else task.outputs, kept=False)
-    allowed = memory / task.itemsize
-    for _ in range(5):
-        found = _largest(name, program, task, allowed, share)
-        if found is None:
-            break
-        taken = needs(found)
-        if taken <= memory:
-            return found
-        # The compiler's word corrects the estimate.
-        allowed = min(allowed, numbers(found, program, task)) * 0.8 * memory / taken
-    taken = needs(smallest)
-    return smallest if taken <= memory else taken
-
-
-def _largest(name: str, program: NetworkProgram, task: Task, allowed: float, share: int) -> Plan | None:
-    """The plan with the largest parts whose numbers are allowed."""
+def _choices(name: str, program: NetworkProgram, task: Task, share: int) -> list[Plan]:
+    """All that are worth trying: large groups of samples first, then many outputs, then all factors kept."""
     traced, all_outputs = task.trace is not None, task.outputs
     passed = max(1, sum(math.prod(site.shape) for site in program.reading.places.sites), program.size // 64)
     images = max(1, _AT_ONCE // passed)
     # Devices share the outputs of a trace, and the rows of all pairs.
     group = task.longest if traced else min(task.longest, max(1, images // all_outputs), -(-task.longest // share))
+    found = []
     while group >= 1:
         outputs = _even(all_outputs, min(max(1, images // group), -(-all_outputs // share))) if traced else all_outputs
         while outputs >= 1:
-            for kept in (True, False):
-                plan = Plan(name, group, outputs, kept)
-                if numbers(plan, program, task) <= allowed:
-                    return plan
+            found += [Plan(name, group, outputs, kept) for kept in (True, False)]
             outputs = outputs // 2 if traced else 0
         group = -(-group // 2) if group > 1 else 0
-    return None
+    return [*found, Plan(name, 1, 1 if traced else all_outputs, kept=False)]
 
 
 def _even(whole: int, most: int) -> int:
