@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ntkflow.kernels.empirical.factors import Factors
-from ntkflow.kernels.empirical.reading import Reading
+from ntkflow.kernels.empirical.neurons import Neurons
+from ntkflow.kernels.empirical.reading import Met, Reading
 
 Of = Literal["logits", "features"]
 Trace = Literal["sum", "mean", "outputs"] | None
@@ -56,34 +57,36 @@ class NetworkProgram:
     def factors(
         self, inputs: Float[Array, "samples ..."], combinations: Float[Array, "combinations outputs"]
     ) -> list[Factors]:
-        """∇⟨v, f(xᵢ)⟩ for each combination v of outputs and each sample, one ``Factors`` a parameter array.
+        """∇⟨v, f(xᵢ)⟩ for each combination v of outputs and each sample, one ``Factors`` a parameter array or folded layer.
 
         One forward pass a sample, one backward pass a sample and combination, and no gradient of any weight.
         """
         places = self.reading.places
         taps = [jnp.zeros(site.shape, self.leaves[site.leaf].dtype) for site in places.sites]
 
-        def one(x: Array) -> list[tuple[Array | None, Array]]:
-            def tapped(taps: list[Array], opaque: list[Array]) -> tuple[Array, tuple[Array, ...]]:
+        def one(x: Array) -> tuple[list[tuple[Array | None, Array]], list[Neurons | None]]:
+            def tapped(taps: list[Array], opaque: list[Array]) -> tuple[Array, tuple[Met, ...]]:
                 leaves = list(self.leaves)
                 for leaf, value in zip(places.opaque, opaque, strict=True):
                     leaves[leaf] = value
                 return self.reading(leaves, x, taps)
 
             own = [self.leaves[leaf] for leaf in places.opaque]
-            values, backward, operands = jax.vjp(tapped, taps, own, has_aux=True)
+            values, backward, met = jax.vjp(tapped, taps, own, has_aux=True)
             deltas, opaque = jax.vmap(backward)(combinations.astype(values.dtype))
             found: list[tuple[Array | None, Array]] = []
-            for site, operand, delta in zip(places.sites, operands, deltas, strict=True):
+            for site, (operand, _), delta in zip(places.sites, met, deltas, strict=True):
                 left, right = site.left(operand), jax.vmap(site.right, in_axes=(None, 0))(operand, delta)
                 # A factor of one position and one input is a number: the gradient is its multiple.
                 found.append((None, right * left) if left.shape == (1, 1) else (left, right))
-            return [*found, *((None, gradient.reshape(gradient.shape[0], -1, 1)) for gradient in opaque)]
+            found += [(None, gradient.reshape(gradient.shape[0], -1, 1)) for gradient in opaque]
+            return found, [*(neurons for _, neurons in met), *(None for _ in opaque)]
 
         if not places.sites and not places.opaque:
             # Outputs that no parameter moves.
             return [Factors(None, jnp.zeros((inputs.shape[0], combinations.shape[0], 1, 1), self.leaves[0].dtype))]
-        return [Factors(left, right) for left, right in jax.vmap(one)(inputs)]
+        found, neurons = jax.vmap(one, out_axes=(0, None))(inputs)
+        return [Factors(*pair, of_layer) for pair, of_layer in zip(found, neurons, strict=True)]
 
     def jacobian(
         self, inputs: Float[Array, "samples ..."], combinations: Float[Array, "combinations outputs"]

@@ -20,6 +20,7 @@ from ntkflow.kernels.empirical.chunks import Chunks
 from ntkflow.kernels.empirical.class_sums import ClassSum, class_sums, merged, products, sample_sums, summable
 from ntkflow.kernels.empirical.factors import Factors
 from ntkflow.kernels.empirical.network_program import NetworkProgram, Of, ParameterFilter
+from ntkflow.kernels.empirical.neurons import Neurons
 from ntkflow.kernels.sample_sums import SampleSums
 
 
@@ -123,12 +124,12 @@ class NetworkSums:
 class _Kept(eqx.Module):
     """A forward pass: what the factors of any combination of outputs are made of, linear in the combination."""
 
-    left: list[Array | None]
+    left: list[tuple[Array | None, Neurons | None]]
     right: Callable[[Array], list[Array]]
 
     def factors(self, v: Array, *, each: bool) -> list[Factors]:
         """Of each combination, or of all as one whose kernel is the sum over them."""
-        factors = [Factors(left, right) for left, right in zip(self.left, self.right(v), strict=True)]
+        factors = [Factors(left, right, neurons) for (left, neurons), right in zip(self.left, self.right(v), strict=True)]
         return factors if each else [merged(item) for item in factors]
 
 
@@ -136,9 +137,9 @@ class _Kept(eqx.Module):
 def _forward(network: Any, inputs: Array, v: Array, of: Of, parameters: ParameterFilter) -> _Kept:
     program = _program(network, inputs, of, parameters)
 
-    def right(v: Array) -> tuple[list[Array], list[Array | None]]:
+    def right(v: Array) -> tuple[list[Array], list[tuple[Array | None, Neurons | None]]]:
         factors = program.factors(inputs, v)
-        return [item.right for item in factors], [item.left for item in factors]
+        return [item.right for item in factors], [(item.left, item.neurons) for item in factors]
 
     _, linear, left = jax.linearize(right, v, has_aux=True)
     return _Kept(left, linear)
@@ -151,13 +152,13 @@ def _backward(kept: _Kept, v: Array, classes: int, each: bool) -> SampleSums:
 
 @functools.partial(jax.jit, static_argnames=("classes", "each"))
 def _class_sums(kept: _Kept, v: Array, classes: int, each: bool) -> list[ClassSum]:
-    return [class_sums(summable(factors), classes) for factors in kept.factors(v, each=each)]
+    return [class_sums(part, classes) for factors in kept.factors(v, each=each) for part in summable(factors)]
 
 
 @functools.partial(jax.jit, static_argnames=("each",))
 def _products(sums: list[ClassSum], kept: _Kept, v: Array, each: bool) -> SampleSums:
-    pairs = zip(kept.factors(v, each=each), sums, strict=True)
-    return _added([products(summable(factors), of_class) for factors, of_class in pairs])
+    parts = [part for factors in kept.factors(v, each=each) for part in summable(factors)]
+    return _added([products(part, of_class) for part, of_class in zip(parts, sums, strict=True)])
 
 
 @eqx.filter_jit
