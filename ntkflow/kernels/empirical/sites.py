@@ -22,6 +22,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 
+_WIDTH = 16
+"""Columns that a matrix product takes at once on a CPU."""
+
+
 @dataclasses.dataclass(frozen=True)
 class AbstractSite(abc.ABC):
     """One place where one parameter array is used, and that array is used nowhere else.
@@ -56,10 +60,10 @@ class AbstractLayerSite(AbstractSite):
     def rows(self, weight: Float[Array, "..."]) -> Float[Array, "neurons inputs"]:
         """W_o for all neurons, entries in the order of ``left``."""
 
-    def left_with_one(self, operand: Float[Array, "..."]) -> Float[Array, "positions inputs_and_one"]:
-        """[a_t, 1]."""
+    def left_with_one(self, operand: Float[Array, "..."]) -> Float[Array, "positions inputs_and_ones"]:
+        """[a_t, 1], the 1 more than once where that makes the matrix a fast one."""
         left = self.left(operand)
-        return jnp.concatenate([left, jnp.ones((left.shape[0], 1), left.dtype)], axis=1)
+        return jnp.concatenate([left, jnp.ones((left.shape[0], _ones_after(left.shape[1])), left.dtype)], axis=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +129,7 @@ class ConvolutionSite(AbstractLayerSite):
         """Patches, made of slices: several times faster on a CPU than ``lax.conv_general_dilated_patches``."""
         return self._patches(operand, with_one=False)
 
-    def left_with_one(self, operand: Float[Array, "..."]) -> Float[Array, "positions inputs_and_one"]:
+    def left_with_one(self, operand: Float[Array, "..."]) -> Float[Array, "positions inputs_and_ones"]:
         """Patches and a 1, written once."""
         return self._patches(operand, with_one=True)
 
@@ -142,7 +146,7 @@ class ConvolutionSite(AbstractLayerSite):
                 window.append(slice(first, first + stride * (size - 1) + 1, stride))
             slices.append(image[tuple(window)])
         if with_one:
-            slices.append(jnp.ones((*slices[0].shape[:-1], 1), image.dtype))
+            slices.append(jnp.ones((*slices[0].shape[:-1], _ones_after(len(slices) * image.shape[-1])), image.dtype))
         patches = jnp.concatenate(slices, axis=-1)
         return patches.reshape(-1, patches.shape[-1])
 
@@ -203,6 +207,11 @@ class GainSite(AbstractSite):
     def right(self, operand: Float[Array, "..."], delta: Float[Array, "..."]) -> Float[Array, "neurons positions"]:
         """a ∘ ∂f/∂z, summed where θ was repeated."""
         return (operand * delta).sum(self.repeated).reshape(-1, 1)
+
+
+def _ones_after(inputs: int) -> int:
+    """Products with 145 columns take half as long again as those with 144 or 160."""
+    return -inputs % _WIDTH or _WIDTH
 
 
 def _pad(image: Float[Array, "batch *spatial channels"], padding: tuple[tuple[int, int], ...]) -> Array:
