@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ntkflow.kernels.empirical.factors import Factors, prepared
-from ntkflow.kernels.empirical.network_program import NetworkProgram, Of, ParameterFilter, Trace
+from ntkflow.kernels.empirical.network_program import NetworkProgram, Of, ParameterFilter, Passed, Trace
 from ntkflow.kernels.empirical.plan import Plan, Task
 from ntkflow.kernels.empirical.products import products_tile
 from ntkflow.progress import Progress
@@ -48,16 +48,21 @@ class Assembly:
         columns = self._columns[: plan.samples]
         if plan.method == "jvp-vjp":
             return _held(_lowered(_products, *self._of_network, rows, columns, v, self._task.trace))
-        factors = _lowered(_factors, *self._of_network, rows, v, plan.method, *self._counts)
-        of_rows, of_columns = (
-            eqx.filter_eval_shape(_factors, *self._of_network, x, v, plan.method, *self._counts)
-            for x in (rows, columns)
-        )
+        if plan.method == "jacobian":
+            of_rows, of_columns = (eqx.filter_eval_shape(_jacobian, *self._of_network, x, v) for x in (rows, columns))
+            making = _held(_lowered(_jacobian, *self._of_network, rows, v))
+        else:
+            passed, others = (eqx.filter_eval_shape(_passed, *self._of_network, x, v) for x in (rows, columns))
+            forward, kept = _held(_lowered(_passed, *self._of_network, rows, v)), _bytes(passed)
+            if self._one_tile(plan):
+                return max(forward, kept + _held(_lowered(_own_tile, passed, v, *self._counts, self._task.trace)))
+            of_rows, of_columns = (self._shapes(item, v) for item in (passed, others))
+            making = max(forward, kept + _held(_lowered(_factors, passed, v, *self._counts)))
         contraction = _held(_contracted.lower(of_rows, of_columns, trace=self._task.trace))
-        size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(of_rows))
+        size = _bytes(of_rows)
         groups = -(-self._task.samples // plan.samples)
         # What one call makes is among the factors that are kept.
-        return _held(factors) + (groups - 1 if plan.kept else 1) * size + contraction
+        return making + (groups - 1 if plan.kept else 1) * size + contraction
 
     def run(
         self, plan: Plan, devices: Sequence[jax.Device | None], progress: Progress
@@ -85,6 +90,13 @@ class Assembly:
     @property
     def _columns(self) -> Array:
         return self._x if self._x2 is None else self._x2
+
+    def _shapes(self, passed: Any, v: Any) -> Any:
+        return jax.eval_shape(lambda passed, v: _factors(passed, v, *self._counts), passed, v)
+
+    def _one_tile(self, plan: Plan) -> bool:
+        """Whether rows are columns and all are in one group: then factors need not be kept at all."""
+        return self._x2 is None and plan.samples >= self._task.rows
 
     @property
     def _of_network(self) -> tuple[Any, Of, ParameterFilter]:
@@ -138,6 +150,7 @@ class _Part:
         self._whole, self._plan, self._device = whole, plan, device
         self._network = self._here(whole._network)
         self._kept: dict[tuple[str, int], list[Factors]] = {}
+        self._last_passed: tuple[tuple[str, int], Passed] | None = None
         self._v: Any = None
         self._last: Array | None = None
 
@@ -150,6 +163,8 @@ class _Part:
             rows, columns = (self._samples(which, at) for which, at in (("rows", i), ("columns", j)))
             network = (self._network, whole._of, whole._parameters)
             tile = _products(*network, rows, columns, self._here(v), whole._task.trace)
+        elif self._plan.method == "structured" and whole._one_tile(self._plan):
+            tile = _own_tile(self._passed("rows", i), self._here(v), *whole._counts, whole._task.trace)
         else:
             of_rows, of_columns = self._factors("rows", i, i), self._factors("columns", j, i)
             tile = _contracted(of_rows, of_columns, trace=whole._task.trace)
@@ -167,10 +182,22 @@ class _Part:
             if not self._plan.kept:
                 # The rows of this line of tiles are needed again, other factors are not.
                 self._kept = {name: item for name, item in self._kept.items() if name == ("rows", row)}
-            network = (self._network, whole._of, whole._parameters)
-            x, v = self._samples(which, at), self._here(self._v)
-            self._kept[key] = _factors(*network, x, v, self._plan.method, *whole._counts)
+            v = self._here(self._v)
+            if self._plan.method == "jacobian":
+                network = (self._network, whole._of, whole._parameters)
+                self._kept[key] = _jacobian(*network, self._samples(which, at), v)
+            else:
+                self._kept[key] = _factors(self._passed(which, at), v, *whole._counts)
         return self._kept[key]
+
+    def _passed(self, which: str, at: int) -> Passed:
+        """The forward pass of a group; that of the last one is kept for the next combinations."""
+        if self._last_passed is None or self._last_passed[0] != (which, at):
+            self._last_passed = None
+            whole = self._whole
+            network = (self._network, whole._of, whole._parameters)
+            self._last_passed = ((which, at), _passed(*network, self._samples(which, at), self._here(self._v)))
+        return self._last_passed[1]
 
     def _samples(self, which: str, at: int) -> Array:
         source = self._whole._x if which == "rows" else self._whole._columns
@@ -184,21 +211,47 @@ class _Part:
 
 
 @eqx.filter_jit
-def _factors(
+def _passed(
     network: Any,
     of: Of,
     parameters: ParameterFilter,
     x: Float[Array, "samples ..."],
     combinations: Float[Array, "combinations outputs"],
-    method: str,
+) -> Passed:
+    """A program of its own: what comes out is held, and not computed again wherever it is needed."""
+    return _program(network, of, parameters, x).passed(x, combinations)
+
+
+@functools.partial(jax.jit, static_argnames=("pairs", "samples", "traced"))
+def _factors(
+    passed: Passed, combinations: Float[Array, "combinations outputs"], pairs: int, samples: int, traced: bool
+) -> list[Factors]:
+    return prepared(passed.factors(combinations), pairs, samples, traced=traced)
+
+
+@functools.partial(jax.jit, static_argnames=("pairs", "samples", "traced", "trace"))
+def _own_tile(
+    passed: Passed,
+    combinations: Float[Array, "combinations outputs"],
     pairs: int,
     samples: int,
     traced: bool,
+    trace: Trace,
+) -> Array:
+    """The tile of rows with themselves, in one program: a site's gradients are contracted as soon as they are there."""
+    factors = prepared(passed.factors(combinations), pairs, samples, traced=traced)
+    return _contracted(factors, factors, trace=trace)
+
+
+@eqx.filter_jit
+def _jacobian(
+    network: Any,
+    of: Of,
+    parameters: ParameterFilter,
+    x: Float[Array, "samples ..."],
+    combinations: Float[Array, "combinations outputs"],
 ) -> list[Factors]:
-    program = NetworkProgram(network, jax.ShapeDtypeStruct(x.shape[1:], x.dtype), of, parameters)
-    if method == "jacobian":
-        return program.jacobian(x, combinations)
-    return prepared(program.factors(x, combinations), pairs, samples, traced=traced)
+    return _program(network, of, parameters, x).jacobian(x, combinations)
 
 
 @functools.partial(jax.jit, static_argnames="trace")
@@ -221,6 +274,14 @@ def _products(
 @eqx.filter_jit
 def _added(total: Array, part: Array) -> Array:
     return total + part
+
+
+def _program(network: Any, of: Of, parameters: ParameterFilter, x: Array) -> NetworkProgram:
+    return NetworkProgram(network, jax.ShapeDtypeStruct(x.shape[1:], x.dtype), of, parameters)
+
+
+def _bytes(tree: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree) if hasattr(leaf, "dtype"))
 
 
 def _lowered(compiled: Any, *arguments: Any) -> Any:

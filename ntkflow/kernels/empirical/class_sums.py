@@ -28,21 +28,23 @@ ClassSum = Float[Array, "classes combinations ..."]
 def merged(factors: Factors) -> Factors:
     """The same gradients with all combinations as one: the kernel of the result is the sum over combinations."""
     samples, combinations, neurons, positions = factors.right.shape
-    return Factors(factors.left, factors.right.reshape(samples, 1, combinations * neurons, positions))
+    return Factors(factors.left, factors.right.reshape(samples, 1, combinations * neurons, positions), factors.neurons)
 
 
 def sample_sums(factors: Factors, classes: int) -> SampleSums:
     """The kernel's sums, a stack over combinations, in the cheaper order."""
     samples, combinations = factors.right.shape[:2]
-    if factors.left is not None and _by_pairs(factors.sizes, samples, classes, combinations):
-        return _from_pairs(factors, classes)
-    ready = summable(factors)
-    return products(ready, class_sums(ready, classes))
+    by_pairs = factors.left is not None and _by_pairs(factors.sizes, samples, classes, combinations)
+    found = [
+        _from_pairs(part, classes) if by_pairs and part.left is not None else products(part, class_sums(part, classes))
+        for part in (factors.apart() if by_pairs else summable(factors))
+    ]
+    return jax.tree.map(lambda *items: sum(items[1:], items[0]), *found)
 
 
-def summable(factors: Factors) -> Factors:
-    """Factors of one position as they are, gradients otherwise."""
-    return factors if factors.left is None or factors.sizes[0] == 1 else factors.gradients()
+def summable(factors: Factors) -> list[Factors]:
+    """Factors of one position as they are, gradients otherwise; several of a folded layer."""
+    return factors.gradients() if factors.sizes[0] > 1 else [factors]
 
 
 def class_sums(factors: Factors, classes: int) -> ClassSum:

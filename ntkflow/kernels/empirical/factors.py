@@ -7,6 +7,9 @@ For one parameter array the gradients of outputs r at samples i are ∇_{ir} = �
 
 or through the gradients themselves. For one position t, a dense layer, the first order is always the cheaper one: it is
 the layer-wise formula (⟨a, a'⟩ + 1) ⟨δ, δ'⟩ of the NTK. For convolutions it depends on the sizes.
+
+Where a layer and the scales and shifts after it are one place, one pair of factors stands for several parameter arrays
+(:mod:`ntkflow.kernels.empirical.neurons`).
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from ntkflow.kernels.empirical.neurons import Neurons
 
 _SMALL = 1024
 """Parameters of an array whose gradients are joined with others'."""
@@ -26,24 +31,49 @@ class Factors(eqx.Module):
     Attributes:
         left: a; ``None`` where there is one position and a = 1, so that ``right`` is the gradient itself.
         right: δ, positions last.
+        neurons: of a folded layer, whose factors stand for several arrays: left is then a, or [a, 1], and right is
+            ∂f/∂y. To be taken apart, by :meth:`apart` or :meth:`gradients`, before anything is contracted.
     """
 
     left: Float[Array, "samples positions inputs"] | None
     right: Float[Array, "samples outputs neurons positions"]
+    neurons: Neurons | None = None
 
     @property
     def sizes(self) -> tuple[int, int, int]:
         """Numbers of positions, inputs and neurons."""
-        return self.right.shape[3], 1 if self.left is None else self.left.shape[2], self.right.shape[2]
+        inputs = 1 if self.left is None else self.left.shape[2] if self.neurons is None else self.neurons.inputs
+        return self.right.shape[3], inputs, self.right.shape[2]
 
-    def gradients(self) -> Factors:
+    def apart(self) -> list[Factors]:
+        """Factors of one array each, and gains and shifts of a folded layer as one array."""
+        if self.neurons is None or self.left is None:
+            return [self]
+        left, rows = self.left[:, :, : self.neurons.inputs], self._rows
+        right = self.neurons.of_layer(rows).reshape(self.right.shape)
+        return [Factors(left, right), self._gradient(self.neurons.of_positions(left, rows))]
+
+    def gradients(self) -> list[Factors]:
         """The same as gradients, Σ_t δ_t ⊗ a_t: one matrix product a sample."""
         if self.left is None:
-            return self
+            return [self]
+        if self.neurons is None:
+            return [self._gradient(_products(self._rows, self.left))]
+        inputs = self.neurons.inputs
+        if self.left.shape[2] == inputs:
+            layer, others = self.apart()
+            return [*layer.gradients(), others]
+        sums = _products(self._rows, self.left)
+        others = self.neurons.of_sums(sums[:, :, :inputs], sums[:, :, inputs])
+        return [self._gradient(self.neurons.of_layer(sums[:, :, :inputs])), self._gradient(others)]
+
+    @property
+    def _rows(self) -> Float[Array, "samples rows positions"]:
         samples, outputs, neurons, positions = self.right.shape
-        rows = self.right.reshape(samples, outputs * neurons, positions)
-        products = jax.lax.dot_general(rows, self.left, (((2,), (1,)), ((0,), (0,))))
-        return Factors(None, products.reshape(samples, outputs, -1, 1))
+        return self.right.reshape(samples, outputs * neurons, positions)
+
+    def _gradient(self, values: Float[Array, "samples ..."]) -> Factors:
+        return Factors(None, values.reshape(*self.right.shape[:2], -1, 1))
 
     def traced(self, columns: Factors) -> Float[Array, "rows columns"]:
         """Σ_r ⟨∇_{ir}, ∇_{jr}⟩."""
@@ -120,10 +150,16 @@ def prepared(factors: list[Factors], pairs: int, samples: int, *, traced: bool) 
     large, small = [], []
     for item in factors:
         factored, direct = contraction_cost(item.sizes, item.right.shape[1], pairs, samples, traced=traced)
-        chosen = item.gradients() if item.left is not None and direct < factored else item
-        # Biases and gains are many, and a product of few columns is slow; the large ones are not worth a copy.
-        (small if chosen.left is None and chosen.right.shape[2] <= _SMALL else large).append(chosen)
+        for part in item.gradients() if direct < factored else item.apart():
+            # Biases and gains are many, and a product of few columns is slow; the large ones are not worth a copy.
+            (small if part.left is None and part.right.shape[2] <= _SMALL else large).append(part)
     return [*large, Factors(None, jnp.concatenate([item.right for item in small], axis=2))] if small else large
+
+
+def _products(
+    rows: Float[Array, "samples rows positions"], left: Float[Array, "samples positions inputs"]
+) -> Float[Array, "samples rows inputs"]:
+    return jax.lax.dot_general(rows, left, (((2,), (1,)), ((0,), (0,))))
 
 
 def _flat(right: Float[Array, "samples outputs neurons positions"]) -> Float[Array, "samples all"]:

@@ -18,18 +18,19 @@ from jaxtyping import Array, Bool, Float
 from ntkflow.kernels.empirical.class_sums import ClassSum, class_sums, merged, products, sample_sums, summable
 from ntkflow.kernels.empirical.factors import Factors
 from ntkflow.kernels.empirical.network_program import NetworkProgram, Of, ParameterFilter
+from ntkflow.kernels.empirical.neurons import Neurons
 from ntkflow.kernels.sample_sums import SampleSums
 
 
 class ForwardPass(eqx.Module):
     """What a forward pass leaves: the factors of any combination of outputs are made of it, linearly."""
 
-    left: list[Array | None]
+    left: list[tuple[Array | None, Neurons | None]]
     right: Callable[[Array], list[Array]]
 
     def factors(self, v: Array, *, each: bool) -> list[Factors]:
         """Of each combination, or of all as one whose kernel is the sum over them."""
-        factors = [Factors(left, right) for left, right in zip(self.left, self.right(v), strict=True)]
+        factors = [Factors(left, right, neurons) for (left, neurons), right in zip(self.left, self.right(v), strict=True)]
         return factors if each else [merged(item) for item in factors]
 
 
@@ -38,9 +39,9 @@ def forward_pass(network: Any, inputs: Array, v: Array, of: Of, parameters: Para
     """The samples through the network; ``v`` says how many combinations of outputs are taken at once."""
     program = _program(network, inputs, of, parameters)
 
-    def right(v: Array) -> tuple[list[Array], list[Array | None]]:
+    def right(v: Array) -> tuple[list[Array], list[tuple[Array | None, Neurons | None]]]:
         factors = program.factors(inputs, v)
-        return [item.right for item in factors], [item.left for item in factors]
+        return [item.right for item in factors], [(item.left, item.neurons) for item in factors]
 
     _, linear, left = jax.linearize(right, v, has_aux=True)
     return ForwardPass(left, linear)
@@ -55,14 +56,14 @@ def kernel_sums(kept: ForwardPass, v: Array, classes: int, each: bool) -> Sample
 @functools.partial(jax.jit, static_argnames=("classes", "each"))
 def gradient_sums(kept: ForwardPass, v: Array, classes: int, each: bool) -> list[ClassSum]:
     """G_b = Σ_{i in b} gᵢ over the samples that are here, one for each parameter array."""
-    return [class_sums(summable(factors), classes) for factors in kept.factors(v, each=each)]
+    return [class_sums(part, classes) for factors in kept.factors(v, each=each) for part in summable(factors)]
 
 
 @functools.partial(jax.jit, static_argnames=("each",))
 def gradient_products(sums: list[ClassSum], kept: ForwardPass, v: Array, each: bool) -> SampleSums:
     """‖gᵢ‖² and ⟨gᵢ, G_b⟩ of the samples that are here."""
-    pairs = zip(kept.factors(v, each=each), sums, strict=True)
-    return added([products(summable(factors), of_class) for factors, of_class in pairs])
+    parts = [part for factors in kept.factors(v, each=each) for part in summable(factors)]
+    return added([products(part, of_class) for part, of_class in zip(parts, sums, strict=True)])
 
 
 @eqx.filter_jit

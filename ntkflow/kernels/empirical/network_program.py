@@ -11,7 +11,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ntkflow.kernels.empirical.factors import Factors
-from ntkflow.kernels.empirical.reading import Reading
+from ntkflow.kernels.empirical.neurons import Neurons
+from ntkflow.kernels.empirical.reading import Met, Reading
+from ntkflow.kernels.empirical.sites import AbstractSite
 
 Of = Literal["logits", "features"]
 Trace = Literal["sum", "mean", "outputs"] | None
@@ -56,34 +58,49 @@ class NetworkProgram:
     def factors(
         self, inputs: Float[Array, "samples ..."], combinations: Float[Array, "combinations outputs"]
     ) -> list[Factors]:
-        """∇⟨v, f(xᵢ)⟩ for each combination v of outputs and each sample, one ``Factors`` a parameter array.
+        """∇⟨v, f(xᵢ)⟩ for each combination v of outputs and each sample, one ``Factors`` a parameter array or layer.
 
         One forward pass a sample, one backward pass a sample and combination, and no gradient of any weight.
         """
+        return joined(self.reading.places.sites, *self.derivatives(inputs, combinations))
+
+    def passed(
+        self, inputs: Float[Array, "samples ..."], combinations: Float[Array, "combinations outputs"]
+    ) -> Passed:
+        """The forward pass alone; of the combinations only their number counts."""
+        _, backward, met = jax.linearize(lambda v: self.derivatives(inputs, v), combinations, has_aux=True)
+        return Passed(backward, met, self.reading.places.sites)
+
+    def derivatives(
+        self, inputs: Float[Array, "samples ..."], combinations: Float[Array, "combinations outputs"]
+    ) -> tuple[list[Float[Array, "samples combinations neurons positions"]], list[Met | None]]:
+        """Right factors, and what the left ones are made of; ``None`` for what is no site."""
         places = self.reading.places
         taps = [jnp.zeros(site.shape, self.leaves[site.leaf].dtype) for site in places.sites]
 
-        def one(x: Array) -> list[tuple[Array | None, Array]]:
-            def tapped(taps: list[Array], opaque: list[Array]) -> tuple[Array, tuple[Array, ...]]:
+        def one(x: Array) -> tuple[list[Array], list[Array], list[Neurons | None]]:
+            def tapped(taps: list[Array], opaque: list[Array]) -> tuple[Array, tuple[Met, ...]]:
                 leaves = list(self.leaves)
                 for leaf, value in zip(places.opaque, opaque, strict=True):
                     leaves[leaf] = value
                 return self.reading(leaves, x, taps)
 
             own = [self.leaves[leaf] for leaf in places.opaque]
-            values, backward, operands = jax.vjp(tapped, taps, own, has_aux=True)
+            values, backward, met = jax.vjp(tapped, taps, own, has_aux=True)
             deltas, opaque = jax.vmap(backward)(combinations.astype(values.dtype))
-            found: list[tuple[Array | None, Array]] = []
-            for site, operand, delta in zip(places.sites, operands, deltas, strict=True):
-                left, right = site.left(operand), jax.vmap(site.right, in_axes=(None, 0))(operand, delta)
-                # A factor of one position and one input is a number: the gradient is its multiple.
-                found.append((None, right * left) if left.shape == (1, 1) else (left, right))
-            return [*found, *((None, gradient.reshape(gradient.shape[0], -1, 1)) for gradient in opaque)]
+            rights = [
+                jax.vmap(site.right, in_axes=(None, 0))(operand, delta)
+                for site, (operand, _), delta in zip(places.sites, met, deltas, strict=True)
+            ]
+            rights += [gradient.reshape(gradient.shape[0], -1, 1) for gradient in opaque]
+            return rights, [operand for operand, _ in met], [neurons for _, neurons in met]
 
         if not places.sites and not places.opaque:
             # Outputs that no parameter moves.
-            return [Factors(None, jnp.zeros((inputs.shape[0], combinations.shape[0], 1, 1), self.leaves[0].dtype))]
-        return [Factors(left, right) for left, right in jax.vmap(one)(inputs)]
+            nothing = jnp.zeros((inputs.shape[0], 1, 1), self.leaves[0].dtype)
+            return [nothing[:, None] * combinations[:, :1, None]], [None]
+        rights, operands, neurons = jax.vmap(one, out_axes=(0, 0, None))(inputs)
+        return rights, [*zip(operands, neurons, strict=True), *(None for _ in places.opaque)]
 
     def jacobian(
         self, inputs: Float[Array, "samples ..."], combinations: Float[Array, "combinations outputs"]
@@ -97,6 +114,43 @@ class NetworkProgram:
             return jnp.concatenate(flat, axis=1)[:, :, None]
 
         return [Factors(None, jax.vmap(one)(inputs))]
+
+
+class Passed(eqx.Module):
+    """A forward pass over samples: what the factors of any combinations of outputs are made of.
+
+    Attributes:
+        backward: right factors from combinations; linear.
+        met: what the left factors are made of.
+        sites: where.
+    """
+
+    backward: Callable[[Array], list[Array]]
+    met: list[Met | None]
+    sites: tuple[AbstractSite, ...] = eqx.field(static=True)
+
+    def factors(self, combinations: Float[Array, "combinations outputs"]) -> list[Factors]:
+        """As :meth:`NetworkProgram.factors`."""
+        return joined(self.sites, self.backward(combinations), self.met)
+
+
+def joined(
+    sites: tuple[AbstractSite, ...],
+    rights: list[Float[Array, "samples combinations neurons positions"]],
+    met: list[Met | None],
+) -> list[Factors]:
+    """Factors from right ones and what the left ones are made of."""
+    found = []
+    for place, (right, of_left) in enumerate(zip(rights, met, strict=True)):
+        if of_left is None:
+            found.append(Factors(None, right))
+            continue
+        operand, neurons = of_left
+        left = jax.vmap(sites[place].left)(operand)
+        # A factor of one position and one input is a number: the gradient is its multiple.
+        number = left.shape[1:] == (1, 1) and neurons is None
+        found.append(Factors(None, right * left[:, None]) if number else Factors(left, right, neurons))
+    return found
 
 
 def outputs_of(network: Any, of: Of) -> Callable[[Any, Array], Array]:

@@ -2,12 +2,14 @@
 
 Any JAX function will do. Calls are read from the inside. A parameter that is only reshaped, transposed or scaled by
 a constant on its way is followed; one that meets data in a dense layer, a convolution, a shift or a gain is split into
-the factors of its site; whatever else happens to a parameter (normalised weights, a scan over layers, one array used
+the factors of its site, together with the shifts and gains of the same neurons that follow it
+(:mod:`ntkflow.kernels.empirical.folding`); whatever else happens to a parameter (normalised weights, a scan over layers, one array used
 twice) makes it opaque: its gradient is then taken as it is, exactly, at the price of holding it.
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
@@ -19,7 +21,16 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
 from jaxtyping import Array, Float
 
-from ntkflow.kernels.empirical.sites import AbstractSite, ConvolutionSite, DenseSite, GainSite, ShiftSite
+from ntkflow.kernels.empirical.folding import Folding, Step, unfolded
+from ntkflow.kernels.empirical.neurons import Neurons
+from ntkflow.kernels.empirical.sites import (
+    AbstractLayerSite,
+    AbstractSite,
+    ConvolutionSite,
+    DenseSite,
+    GainSite,
+    ShiftSite,
+)
 
 _CALLS = {
     "jit": "jaxpr",
@@ -44,9 +55,14 @@ class _Parameter:
 
 @dataclasses.dataclass(frozen=True)
 class _Constant:
-    """What depends on neither parameters nor the sample."""
+    """What depends on neither parameters nor the sample; the same along the axes ``repeated``."""
 
     value: Any
+    repeated: tuple[int, ...] = ()
+
+
+Met = tuple[Array, Neurons | None]
+"""What a site's left factor is made of, and the neurons of a folded layer."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,42 +70,57 @@ class Places:
     """Where a program's parameters are used.
 
     Attributes:
-        sites: those that factorise, in the order of the program.
+        sites: those that factorise, in the order in which the program needs their results.
         opaque: leaves whose gradients are taken whole.
         sizes: numbers of positions, inputs and neurons of each site's factors.
-        order: for each candidate that the program passes, the index in ``sites``, or ``None``.
         operations: multiplications of one forward pass in dense layers and convolutions.
     """
 
     sites: tuple[AbstractSite, ...]
     opaque: tuple[int, ...]
     sizes: tuple[tuple[int, int, int], ...]
-    order: tuple[int | None, ...]
     operations: int
 
 
 class _Reader:
-    """One pass over the program: candidates are met in the same order in every pass."""
+    """One pass over the program: sites are met in the same order in every pass.
 
-    def __init__(self, places: Places | None, taps: Sequence[Array], debug: Any) -> None:
-        self.places = places
+    Args:
+        opaque: leaves that are; ``None`` to find out, and then nothing is folded.
+        taps: to be added at the sites; ``None`` where there are none yet.
+    """
+
+    def __init__(self, opaque: frozenset[int] | None, taps: Sequence[Array] | None, debug: Any) -> None:
+        self.known = opaque
         self.taps = taps
-        self.candidates: list[AbstractSite] = []
+        self.sites: list[AbstractSite] = []
         self.sizes: list[tuple[int, int, int]] = []
-        self.operands: list[Array] = []
+        self.met: list[Met] = []
         self.opaque: set[int] = set()
         self.operations = 0
         self.debug = debug
 
     def run(self, jaxpr: Jaxpr, constants: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
+        uses = collections.Counter(
+            atom
+            for atoms in (*(equation.invars for equation in jaxpr.eqns), jaxpr.outvars)
+            for atom in atoms
+            if isinstance(atom, Var)
+        )
         environment: dict[Any, Any] = dict(zip(jaxpr.constvars, map(_Constant, constants), strict=True))
-        environment.update(zip(jaxpr.invars, arguments, strict=True))
+
+        def keep(variables: Sequence[Any], values: Sequence[Any]) -> None:
+            for variable, value in zip(variables, values, strict=True):
+                # What is used twice is needed as it is: a layer ends there.
+                environment[variable] = self.finished(value) if uses[variable] > 1 else value
+
+        def read(atoms: Sequence[Any]) -> list[Any]:
+            return [_Constant(atom.val) if isinstance(atom, Literal) else environment[atom] for atom in atoms]
+
+        keep(jaxpr.invars, arguments)
         for equation in jaxpr.eqns:
-            operands = [
-                _Constant(atom.val) if isinstance(atom, Literal) else environment[atom] for atom in equation.invars
-            ]
-            environment.update(zip(equation.outvars, self.equation(equation, operands), strict=True))
-        return [_Constant(atom.val) if isinstance(atom, Literal) else environment[atom] for atom in jaxpr.outvars]
+            keep(equation.outvars, self.equation(equation, read(equation.invars)))
+        return read(jaxpr.outvars)
 
     def equation(self, equation: JaxprEqn, operands: list[Any]) -> list[Any]:
         name = equation.primitive.name
@@ -99,32 +130,90 @@ class _Reader:
             if isinstance(inner, ClosedJaxpr):
                 return self.run(inner.jaxpr, inner.consts, operands)
             return self.run(inner, (), operands)
-        results = _evaluate(equation, [_value(operand) for operand in operands], self.debug)
+        if len(folded := [place for place, operand in enumerate(operands) if isinstance(operand, Folding)]) == 1:
+            further = self.further(equation, operands, folded[0])
+            if further is not None:
+                return [further]
+        operands = [self.finished(operand) for operand in operands]
         self.operations += _operations(equation)
+        found = _site(equation, operands) if len(met) == 1 else None
+        if found is not None and isinstance(found[0], AbstractLayerSite):
+            return [self.layer(equation, operands, found[0], found[1])]
+        results = _evaluate(equation, [_value(operand) for operand in operands], self.debug)
         if name == "stop_gradient" or all(isinstance(operand, _Constant) for operand in operands):
-            return [_Constant(result) for result in results]
+            return [_Constant(result, _repeated(equation, operands)) for result in results]
         if not met:
             return results
         moved = _moved(equation, operands, results)
         if moved is not None:
             return [moved]
-        found = _site(equation, operands) if len(met) == 1 else None
-        if found is None:
-            self.opaque.update(parameter.leaf for parameter in met)
-            return results
-        return [self.tapped(*found, results[0])]
+        if found is not None:
+            return [self.tapped(found[0], (found[1], None), results[0])]
+        self.opaque.update(parameter.leaf for parameter in met)
+        return results
 
-    def tapped(self, site: AbstractSite, operand: Array, result: Array) -> Array:
-        self.candidates.append(site)
-        if self.places is None:
-            left, right = jax.eval_shape(lambda a, z: (site.left(a), site.right(a, z)), operand, result)
-            self.sizes.append((*left.shape, right.shape[0]))
+    def layer(self, equation: JaxprEqn, operands: list[Any], site: AbstractLayerSite, operand: Array) -> Any:
+        """A layer, to be gone on with where its neurons may be scaled and shifted next, or its result, tapped."""
+        place = next(place for place, operand in enumerate(operands) if isinstance(operand, _Parameter))
+        step = Step(equation, tuple(operands), place)
+        if self.known is not None and site.leaf not in self.known:
+            opened = unfolded(site, operand, operands[place], step)
+            if opened is not None:
+                return opened
+        constant = jnp.asarray(operands[place].scale, operand.dtype)
+        return self.tapped(site, (operand * constant, None), self.evaluated(step))
+
+    def further(self, equation: JaxprEqn, operands: list[Any], place: int) -> Folding | None:
+        """A layer after one more equation, if that is a scale, a shift or a move of axes."""
+        layer, step, shape = operands[place], Step(equation, tuple(operands), place), _shape(equation.outvars[0])
+        before = _shape(equation.invars[place])
+        if len(operands) == 1:
+            return layer.moved(step, before, shape)
+        other = operands[1 - place]
+        if len(operands) != 2 or before != shape or not isinstance(other, _Parameter | _Constant):
+            return None
+        numbers = layer.numbers(other.value, other.repeated, shape)
+        if numbers is None:
+            return None
+        if isinstance(other, _Constant):
+            return layer.combined(step, numbers, None, 1.0)
+        own = (other.value.shape or (1,))[layer.axis] == numbers.size and layer.axis not in other.repeated
+        usable = self.known is not None and other.leaf not in self.known and own
+        return layer.combined(step, numbers, other.leaf, other.scale) if usable else None
+
+    def finished(self, operand: Any) -> Any:
+        """A layer's result, tapped, once it is needed; anything else as it is."""
+        if not isinstance(operand, Folding):
+            return operand
+        if operand.others:
+            site, neurons, weight, offset = operand.folded()
+            result = self.tapped(site, (operand.operand, neurons), self.evaluated(operand.step, weight) + offset)
+            steps = operand.moves
+        else:
+            a = operand.operand * operand.constant
+            result, steps = self.tapped(operand.site, (a, None), self.evaluated(operand.step)), operand.steps
+        for step in steps:
+            result = self.evaluated(step, result)
+        return result
+
+    def evaluated(self, step: Step, value: Array | None = None) -> Array:
+        operands = list(step.operands)
+        if value is not None:
+            operands[step.place] = value
+        (result,) = _evaluate(step.equation, [_value(operand) for operand in operands], self.debug)
+        return result
+
+    def tapped(self, site: AbstractSite, met: Met, result: Array) -> Array:
+        if self.known is not None and site.leaf in self.known:
             return result
-        index = self.places.order[len(self.candidates) - 1]
-        if index is None:
-            return result
-        self.operands.append(operand)
-        return result + self.taps[index]
+        self.sites.append(site)
+        self.met.append(met)
+        if self.taps is not None:
+            return result + self.taps[len(self.sites) - 1]
+        if self.known is not None:
+            left, right = jax.eval_shape(lambda a, z: (site.left(a), site.right(a, z)), met[0], result)
+            self.sizes.append((left.shape[0], left.shape[1] if met[1] is None else met[1].inputs, right.shape[0]))
+        return result
 
 
 class Reading:
@@ -140,36 +229,36 @@ class Reading:
         self.program: ClosedJaxpr = jax.make_jaxpr(function)(list(leaves), x)
         self.debug = self.program.jaxpr.debug_info._replace(arg_names=None, result_paths=None)
         self.outputs: int = self.program.out_avals[0].shape[0]
-        reader = _Reader(None, (), self.debug)
 
-        def first(leaves: list[Array], x: Array) -> Any:
-            return _value(self._run(reader, leaves, x))
+        def shapes(opaque: frozenset[int] | None) -> _Reader:
+            reader = _Reader(opaque, None, self.debug)
+            jax.eval_shape(lambda leaves, x: _value(self._run(reader, leaves, x)), list(leaves), x)
+            return reader
 
-        jax.eval_shape(first, list(leaves), x)
-        used = [site.leaf for site in reader.candidates]
-        opaque = reader.opaque | {leaf for leaf in used if used.count(leaf) > 1}
-        kept = [index for index, leaf in enumerate(used) if leaf not in opaque]
+        found = shapes(None)
+        used = collections.Counter(site.leaf for site in found.sites)
+        opaque = found.opaque | {leaf for leaf, count in used.items() if count > 1}
+        reader = shapes(frozenset(opaque))
         self.places = Places(
-            sites=tuple(reader.candidates[index] for index in kept),
+            sites=tuple(reader.sites),
             opaque=tuple(sorted(opaque)),
-            sizes=tuple(reader.sizes[index] for index in kept),
-            order=tuple(kept.index(index) if index in kept else None for index in range(len(used))),
-            operations=reader.operations,
+            sizes=tuple(reader.sizes),
+            operations=found.operations,
         )
 
     def __call__(
         self, leaves: Sequence[Array], x: Array, taps: Sequence[Array]
-    ) -> tuple[Float[Array, " outputs"], tuple[Array, ...]]:
+    ) -> tuple[Float[Array, " outputs"], tuple[Met, ...]]:
         """Outputs with the taps added where parameters meet data, and what each parameter was combined with."""
-        reader = _Reader(self.places, taps, self.debug)
-        return _value(self._run(reader, leaves, x)), tuple(reader.operands)
+        reader = _Reader(frozenset(self.places.opaque), taps, self.debug)
+        return _value(self._run(reader, leaves, x)), tuple(reader.met)
 
     def _run(self, reader: _Reader, leaves: Sequence[Array], x: Array) -> Any:
         parameters = [_Parameter(leaf, index, 1.0) for index, leaf in enumerate(leaves)]
         (output,) = reader.run(self.program.jaxpr, self.program.consts, [*parameters, x])
         if isinstance(output, _Parameter):
             reader.opaque.add(output.leaf)
-        return output
+        return reader.finished(output)
 
 
 def _value(operand: Any) -> Any:
@@ -198,16 +287,22 @@ def _moved(equation: JaxprEqn, operands: list[Any], results: list[Any]) -> _Para
     if name == "convert_element_type" and results[0].dtype == first.value.dtype:
         return dataclasses.replace(first, value=results[0])
     if name == "broadcast_in_dim" and not first.repeated:
-        placed = equation.params["broadcast_dimensions"]
-        shape, before = equation.params["shape"], first.value.shape
-        own = {axis for axis, size in zip(placed, before, strict=True) if shape[axis] == size}
-        repeated = tuple(axis for axis, size in enumerate(shape) if axis not in own and size > 1)
-        return dataclasses.replace(first, value=results[0], repeated=repeated)
+        return dataclasses.replace(first, value=results[0], repeated=_repeated(equation, operands))
     if name == "neg":
         return dataclasses.replace(first, value=results[0], scale=-1 * first.scale)
     if name in ("mul", "div") and len(operands) == 2:
         return _scaled(name, operands, results[0])
     return None
+
+
+def _repeated(equation: JaxprEqn, operands: list[Any]) -> tuple[int, ...]:
+    """Axes along which an equation repeats its operand."""
+    if equation.primitive.name != "broadcast_in_dim":
+        return ()
+    placed, shape = equation.params["broadcast_dimensions"], equation.params["shape"]
+    before = np.shape(_value(operands[0]))
+    own = {axis for axis, size in zip(placed, before, strict=True) if shape[axis] == size}
+    return tuple(axis for axis, size in enumerate(shape) if axis not in own and size > 1)
 
 
 def _scaled(name: str, operands: list[Any], result: Array) -> _Parameter | None:
@@ -235,12 +330,13 @@ def _site(equation: JaxprEqn, operands: list[Any]) -> tuple[AbstractSite, Array]
     other = jnp.asarray(_value(operands[1 - position]))
     if name in ("add", "sub", "mul"):
         return _elementwise(name, position, parameter, other, shape)
-    scaled = other * jnp.asarray(parameter.scale, other.dtype)
     if name == "dot_general":
         contracted, batched = equation.params["dimension_numbers"]
         if any(batched):
             return None
-        return DenseSite(parameter.leaf, shape, position == 1, tuple(contracted[1 - position])), scaled
+        summed = contracted[position]
+        free = (axis for axis in range(parameter.value.ndim) if axis not in summed)
+        return DenseSite(parameter.leaf, shape, position == 1, tuple(contracted[1 - position]), (*free, *summed)), other
     if name == "conv_general_dilated" and position == 1:
         settings = equation.params
         grouped = settings["feature_group_count"] != 1 or settings["batch_group_count"] != 1
@@ -255,9 +351,10 @@ def _site(equation: JaxprEqn, operands: list[Any]) -> tuple[AbstractSite, Array]
             dilation=tuple(settings["rhs_dilation"]),
             kernel=tuple(parameter.value.shape[axis] for axis in numbers.rhs_spec[2:]),
             lhs_spec=tuple(numbers.lhs_spec),
+            rhs_spec=tuple(numbers.rhs_spec),
             out_spec=tuple(numbers.out_spec),
         )
-        return site, scaled
+        return site, other
     return None
 
 

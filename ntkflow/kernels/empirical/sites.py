@@ -7,7 +7,8 @@ At every such place the gradient of an output f_r with respect to the parameter 
 with a_t what the parameter is multiplied with at position t and z what comes out: t is a pixel for a convolution, a
 token for a layer mapped over tokens, and takes one value for a dense layer. A gain or a shift is the case of one
 position and a = 1. The factors are kept apart; a kernel contracts them in the order that costs least
-(:mod:`ntkflow.kernels.empirical.factors`).
+(:mod:`ntkflow.kernels.empirical.factors`). A layer and the scales and shifts that its neurons go through next are one
+place (:mod:`ntkflow.kernels.empirical.folding`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ import math
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+
+
+_WIDTH = 16
+"""Columns that a matrix product takes at once on a CPU."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +48,48 @@ class AbstractSite(abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True)
-class DenseSite(AbstractSite):
-    """z = W a or a W, at every position of a."""
+class AbstractLayerSite(AbstractSite):
+    """A place where every neuron has weights of its own, W_o, and comes out as ⟨W_o, a_t⟩ at every position."""
+
+    @property
+    @abc.abstractmethod
+    def neuron_axes(self) -> tuple[int, int] | None:
+        """The axes of the neurons in W and in z; ``None`` if they are several."""
+
+    @abc.abstractmethod
+    def rows(self, weight: Float[Array, "..."]) -> Float[Array, "neurons inputs"]:
+        """W_o for all neurons, entries in the order of ``left``."""
+
+    def left_with_one(self, operand: Float[Array, "..."]) -> Float[Array, "positions inputs_and_ones"]:
+        """[a_t, 1], the 1 more than once where that makes the matrix a fast one."""
+        left = self.left(operand)
+        return jnp.concatenate([left, jnp.ones((left.shape[0], _ones_after(left.shape[1])), left.dtype)], axis=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class DenseSite(AbstractLayerSite):
+    """z = W a or a W, at every position of a.
+
+    Attributes:
+        data_first: whether a is the first operand, whose axes come first in z.
+        contracted: axes of a.
+        order: the axes of W, those of the neurons first, the contracted ones in the order of ``contracted``.
+    """
 
     data_first: bool
     contracted: tuple[int, ...]
+    order: tuple[int, ...]
+
+    @property
+    def neuron_axes(self) -> tuple[int, int] | None:
+        """One axis of W that is not contracted."""
+        free = self.order[: -len(self.contracted)] if self.contracted else ()
+        return (free[0], len(self.shape) - 1 if self.data_first else 0) if len(free) == 1 else None
+
+    def rows(self, weight: Float[Array, "..."]) -> Float[Array, "neurons inputs"]:
+        """W, its neurons first."""
+        inputs = math.prod(weight.shape[axis] for axis in self.order[-len(self.contracted) :])
+        return weight.transpose(self.order).reshape(-1, inputs)
 
     def left(self, operand: Float[Array, "..."]) -> Float[Array, "positions inputs"]:
         """The positions' inputs."""
@@ -62,7 +104,7 @@ class DenseSite(AbstractSite):
 
 
 @dataclasses.dataclass(frozen=True)
-class ConvolutionSite(AbstractSite):
+class ConvolutionSite(AbstractLayerSite):
     """z = W ∗ a: a dense layer on the patches of a."""
 
     strides: tuple[int, ...]
@@ -70,10 +112,28 @@ class ConvolutionSite(AbstractSite):
     dilation: tuple[int, ...]
     kernel: tuple[int, ...]
     lhs_spec: tuple[int, ...]
+    rhs_spec: tuple[int, ...]
     out_spec: tuple[int, ...]
+
+    @property
+    def neuron_axes(self) -> tuple[int, int] | None:
+        """Those of the output channels."""
+        return self.rhs_spec[0], self.out_spec[1]
+
+    def rows(self, weight: Float[Array, "..."]) -> Float[Array, "neurons inputs"]:
+        """Windows of all channels, channels last as in a patch."""
+        neuron, channel, *spatial = self.rhs_spec
+        return weight.transpose(neuron, *spatial, channel).reshape(weight.shape[neuron], -1)
 
     def left(self, operand: Float[Array, "..."]) -> Float[Array, "positions inputs"]:
         """Patches, made of slices: several times faster on a CPU than ``lax.conv_general_dilated_patches``."""
+        return self._patches(operand, with_one=False)
+
+    def left_with_one(self, operand: Float[Array, "..."]) -> Float[Array, "positions inputs_and_ones"]:
+        """Patches and a 1, written once."""
+        return self._patches(operand, with_one=True)
+
+    def _patches(self, operand: Float[Array, "..."], *, with_one: bool) -> Float[Array, "positions _"]:
         batch, channel, *spatial = self.lhs_spec
         image = operand.transpose(batch, *spatial, channel)
         image = _pad(image, self.padding)
@@ -85,12 +145,38 @@ class ConvolutionSite(AbstractSite):
                 first = start * spacing
                 window.append(slice(first, first + stride * (size - 1) + 1, stride))
             slices.append(image[tuple(window)])
-        return jnp.concatenate(slices, axis=-1).reshape(-1, len(slices) * image.shape[-1])
+        if with_one:
+            slices.append(jnp.ones((*slices[0].shape[:-1], _ones_after(len(slices) * image.shape[-1])), image.dtype))
+        patches = jnp.concatenate(slices, axis=-1)
+        return patches.reshape(-1, patches.shape[-1])
 
     def right(self, operand: Float[Array, "..."], delta: Float[Array, "..."]) -> Float[Array, "neurons positions"]:
         """The derivatives of all channels, pixel by pixel."""
         batch, channel, *spatial = self.out_spec
         return delta.transpose(channel, batch, *spatial).reshape(delta.shape[channel], -1)
+
+
+@dataclasses.dataclass(frozen=True)
+class FoldedSite(AbstractSite):
+    """y_o = s_o ⟨W_o, a⟩ + l_o: a layer with the scales and shifts that its neurons go through next.
+
+    Attributes:
+        layer: W. ``shape`` and the axes are those of its z, before any move of axes.
+        others: the parameter arrays in s and l, one entry a neuron.
+        with_one: whether ``left`` is [a_t, 1]: then one matrix product gives Σ_t δ_t ⊗ a_t and Σ_t δ_t.
+    """
+
+    layer: AbstractLayerSite
+    others: tuple[int, ...]
+    with_one: bool
+
+    def left(self, operand: Float[Array, "..."]) -> Float[Array, "positions inputs"]:
+        """The layer's, as W meets it."""
+        return self.layer.left_with_one(operand) if self.with_one else self.layer.left(operand)
+
+    def right(self, operand: Float[Array, "..."], delta: Float[Array, "..."]) -> Float[Array, "neurons positions"]:
+        """∂f/∂y."""
+        return self.layer.right(operand, delta)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +207,11 @@ class GainSite(AbstractSite):
     def right(self, operand: Float[Array, "..."], delta: Float[Array, "..."]) -> Float[Array, "neurons positions"]:
         """a ∘ ∂f/∂z, summed where θ was repeated."""
         return (operand * delta).sum(self.repeated).reshape(-1, 1)
+
+
+def _ones_after(inputs: int) -> int:
+    """Products with 145 columns take half as long again as those with 144 or 160."""
+    return -inputs % _WIDTH or _WIDTH
 
 
 def _pad(image: Float[Array, "batch *spatial channels"], padding: tuple[tuple[int, int], ...]) -> Array:
