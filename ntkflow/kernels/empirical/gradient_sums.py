@@ -30,7 +30,9 @@ class ForwardPass(eqx.Module):
 
     def factors(self, v: Array, *, each: bool) -> list[Factors]:
         """Of each combination, or of all as one whose kernel is the sum over them."""
-        factors = [Factors(left, right, neurons) for (left, neurons), right in zip(self.left, self.right(v), strict=True)]
+        factors = [
+            Factors(left, right, neurons) for (left, neurons), right in zip(self.left, self.right(v), strict=True)
+        ]
         return factors if each else [merged(item) for item in factors]
 
 

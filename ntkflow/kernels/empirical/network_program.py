@@ -64,9 +64,7 @@ class NetworkProgram:
         """
         return joined(self.reading.places.sites, *self.derivatives(inputs, combinations))
 
-    def passed(
-        self, inputs: Float[Array, "samples ..."], combinations: Float[Array, "combinations outputs"]
-    ) -> Passed:
+    def passed(self, inputs: Float[Array, "samples ..."], combinations: Float[Array, "combinations outputs"]) -> Passed:
         """The forward pass alone; of the combinations only their number counts."""
         _, backward, met = jax.linearize(lambda v: self.derivatives(inputs, v), combinations, has_aux=True)
         return Passed(backward, met, self.reading.places.sites)
