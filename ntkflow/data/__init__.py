@@ -10,6 +10,7 @@ from ntkflow.data.digits import load_digits, read_digits
 from ntkflow.data.fashion_mnist import read_fashion_mnist
 from ntkflow.data.label_noise import exchanged_labels
 from ntkflow.data.labels import LabelEncoding, class_targets
+from ntkflow.data.made_up import made_up_images
 from ntkflow.data.mnist import read_mnist
 from ntkflow.data.mnist5k import read_mnist5k
 from ntkflow.data.normalization import Precision
@@ -30,6 +31,7 @@ __all__ = [
     "exchanged_labels",
     "load_digits",
     "load_file",
+    "made_up_images",
     "read_archive",
     "read_cifar10",
     "read_digits",

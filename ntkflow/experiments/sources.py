@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from ntkflow import scenario as schema
-from ntkflow.data import Dataset, Precision, balanced_dataset, draw_per_class, read_source
+from ntkflow.data import Dataset, Precision, Samples, balanced_dataset, draw_per_class, read_source
 from ntkflow.errors import DataError
 
 
-def load_dataset(data: schema.Data, *, seed: int, folder: Path, dtype: Precision = "float64") -> Dataset:
+def load_dataset(
+    data: schema.Data, *, seed: int, folder: Path, dtype: Precision = "float64", samples: Samples | None = None
+) -> Dataset:
     """The samples of a scenario; images are rows of pixels until :meth:`Dataset.as_images` is asked for.
 
     Args:
@@ -19,13 +21,14 @@ def load_dataset(data: schema.Data, *, seed: int, folder: Path, dtype: Precision
         seed: of the choice of samples.
         folder: where a relative path starts.
         dtype: of inputs and targets.
+        samples: what takes the place of the source.
 
     Raises:
         DataError: data that cannot be used.
     """
     path = None if isinstance(data, schema.DigitsData | schema.MNIST5kData) else data.path
     return balanced_dataset(
-        read_source(data.source, None if path is None else folder / path),
+        read_source(data.source, None if path is None else folder / path) if samples is None else samples,
         samples_per_class=data.samples_per_class,
         seed=seed,
         classes=None if isinstance(data, schema.FileData) else data.classes,
