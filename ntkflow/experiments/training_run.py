@@ -194,14 +194,12 @@ class TrainingRun:
 
     def measure_once(self, progress: Progress) -> None:
         """Measure what the first record measures, and forget it: to see how long it takes."""
-        kept = self.record_epochs.copy()
+        self._measure(progress, 0)
         self.record_epochs[:] = -1
-        self._measure(progress)
-        self.record_epochs = kept
 
-    def _measure(self, progress: Progress) -> None:
+    def _measure(self, progress: Progress, epoch: int | None = None) -> None:
         setup, started = self.setup, time.perf_counter()
-        slot, epoch = int(np.argmax(self.record_epochs < 0)), self.epoch
+        slot, epoch = int(np.argmax(self.record_epochs < 0)), self.epoch if epoch is None else epoch
         for index, one in enumerate(setup.members):
             if self.diverged[index] >= 0:
                 continue

@@ -35,7 +35,6 @@ from ntkflow.training import (
     Steps,
     TrainingState,
     stack_members,
-    step_times,
 )
 from ntkflow.training.observations import (
     AbstractObservation,
@@ -92,8 +91,8 @@ class TrainingSetup:
         observations: what is measured.
         observed: on what.
         epochs: that are measured, from 0 to the last.
-        stops: epochs at which training comes back to be measured or saved, rising; a rule of the scenario alone, so that
-            a run that was interrupted meets the same ones.
+        stops: epochs at which training comes back to be measured or saved, rising; they follow from the scenario alone,
+            so that a run that was interrupted meets the same ones.
         loss_scale: Z.
         z: "Z = N = 80".
         normalization: which statistics the measured function uses, in words; empty for a network without.
@@ -152,13 +151,18 @@ class TrainingSetup:
             case schema.StepSchedule(every=every, factor=factor):
                 return Steps(step_size, every, factor)
 
+    def step_sizes(self, member: Member) -> np.ndarray:
+        """A member's η of every epoch."""
+        epochs = jnp.arange(self.scenario.training.epochs, dtype=jnp.int32)
+        return np.asarray(jax.vmap(self.schedule_of(member))(epochs), dtype=float)
+
     def times(self, member: Member) -> np.ndarray:
-        """Gradient-flow time at the beginning of every epoch; NaN for an optimiser that follows no flow."""
-        epochs = self.scenario.training.epochs
+        """Gradient-flow time Σ η/(1 − β) at the beginning of every epoch and at the end; NaN where there is no flow."""
         optimizer = self.recipe.optimizer
         if not isinstance(optimizer, SGD):
-            return np.full(epochs + 1, np.nan)
-        return optimizer.time_factor * step_times(self.schedule_of(member), epochs, self.recipe.steps_per_epoch)
+            return np.full(self.scenario.training.epochs + 1, np.nan)
+        passed = np.cumsum(self.step_sizes(member)) * self.recipe.steps_per_epoch
+        return optimizer.time_factor * np.append(0.0, passed)
 
     def rule(self) -> AbstractStoppingRule | None:
         """What ends training earlier."""
@@ -176,8 +180,7 @@ class TrainingSetup:
             epoch == 0 or self.scenario.records.statistics == "reference"
         ):
             network = with_statistics_of(network, self.observed.kernel_inputs)
-        epoch_of_step = min(epoch, self.scenario.training.epochs - 1)
-        step_size = float(self.schedule_of(member)(jnp.asarray(epoch_of_step, jnp.int32)))
+        step_size = float(self.step_sizes(member)[min(epoch, self.scenario.training.epochs - 1)])
         return Moment(network, self.observed, epoch, epoch * self.recipe.steps_per_epoch, time, step_size)
 
 

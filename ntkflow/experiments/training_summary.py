@@ -98,8 +98,8 @@ def _ended(run: TrainingRun) -> str:
             return f"Training stopped after epoch {run.epoch}: the loss fell below {stopping.threshold:g}."
         case schema.StalledLoss():
             return (
-                f"Training stopped after epoch {run.epoch}: the loss did not decrease by {stopping.least_decrease:g} in "
-                f"{stopping.patience} steps."
+                f"Training stopped after epoch {run.epoch}: the loss did not decrease by {stopping.least_decrease:g} "
+                f"in {stopping.patience} steps."
             )
     return ""
 
@@ -119,7 +119,7 @@ def _measured(run: TrainingRun) -> np.ndarray:
 
 
 def _last(run: TrainingRun, group: str, name: str) -> np.ndarray:
-    return run.records[group][name][0, _measured(run)[-1]]
+    return np.asarray(run.records[group][name][0, _measured(run)[-1]])
 
 
 def _quantities(run: TrainingRun) -> tuple[Quantity, ...]:
@@ -147,9 +147,9 @@ def _quantities(run: TrainingRun) -> tuple[Quantity, ...]:
     return tuple(found)
 
 
-def _rows(run: TrainingRun) -> np.ndarray:
+def _rows(run: TrainingRun) -> list[int]:
     measured = _measured(run)
-    return np.unique(np.round(np.linspace(0, len(measured) - 1, min(_ROWS, len(measured)))).astype(int))
+    return sorted({round(at) for at in np.linspace(0, len(measured) - 1, min(_ROWS, len(measured)))})
 
 
 def _moment(run: TrainingRun) -> tuple[Column, ...]:
@@ -212,7 +212,7 @@ def _collapse(run: TrainingRun) -> list[Table]:
     fitted = fitted_at(run, 0)
     note = ""
     if fitted is not None and run.record_epochs[fitted] < run.epoch:
-        first, last = fitted, _measured(run)[-1]
+        first, last = fitted, int(_measured(run)[-1])
         factors = [
             f"{_SHORT[name]} by {_factor(run.records['collapse'][name][0], first, last)}" for name in COLLAPSE[:-1]
         ]

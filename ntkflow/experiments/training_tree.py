@@ -52,12 +52,7 @@ def _training(run: TrainingRun) -> xr.Dataset:
     for name, (units, what) in definitions.items():
         dims, values = _members(run, ("trained_epoch",), run.epochs[name][:, :trained])
         variables[name] = (dims, values, units, what)
-    sizes = np.stack(
-        [
-            [float(setup.schedule_of(one)(np.int32(epoch))) for epoch in range(trained)]  # pyright: ignore[reportArgumentType]
-            for one in setup.members
-        ]
-    )
+    sizes = np.stack([setup.step_sizes(one)[:trained] for one in setup.members])
     dims, values = _members(run, ("trained_epoch",), sizes)
     variables["step_size"] = (dims, values, "1", "η of the epoch's steps")
     group = dataset(variables, {"trained_epoch": np.arange(1, trained + 1)})

@@ -218,6 +218,7 @@ def test_a_rule_stops_a_run_and_a_resumed_one_at_the_same_place(tmp_path: Path) 
     np.testing.assert_array_equal(tree(folder)["losses"].ds["loss"].values, found.tree["losses"].ds["loss"].values)
 
 
+@pytest.mark.slow
 def test_a_normalised_network_in_float32(tmp_path: Path) -> None:
     changed = SCENARIO.validate_python(
         {

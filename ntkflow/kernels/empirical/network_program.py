@@ -71,7 +71,7 @@ class NetworkProgram:
 
     def derivatives(
         self, inputs: Float[Array, "samples ..."], combinations: Float[Array, "combinations outputs"]
-    ) -> tuple[list[Float[Array, "samples combinations neurons positions"]], list[Met | None]]:
+    ) -> tuple[list[Array], list[Met | None]]:
         """Right factors, and what the left ones are made of; ``None`` for what is no site."""
         places = self.reading.places
         taps = [jnp.zeros(site.shape, self.leaves[site.leaf].dtype) for site in places.sites]
@@ -134,7 +134,7 @@ class Passed(eqx.Module):
 
 def joined(
     sites: tuple[AbstractSite, ...],
-    rights: list[Float[Array, "samples combinations neurons positions"]],
+    rights: list[Array],
     met: list[Met | None],
 ) -> list[Factors]:
     """Factors from right ones and what the left ones are made of."""
