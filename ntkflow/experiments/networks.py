@@ -67,7 +67,7 @@ def make_network(
             readout_initialization=section.readout_initialization if named else None,
             parametrization=section.parametrization,
             sigma_w=section.sigma_w,
-            sigma_b=section.sigma_b,
+            sigma_b=None if named else section.sigma_b,
             dtype=dtype,
         )
     if len(input_shape) != 3:

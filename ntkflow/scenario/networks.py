@@ -55,16 +55,14 @@ class MLP(Model):
         description="σ_w: weights N(0, σ_w²/fan-in) in every layer, the classifier included (thesis, (2.26)), instead "
         "of a named rule.",
     )
-    sigma_b: Annotated[float, Field(ge=0)] | None = Field(
-        default=None, description="σ_b, with sigma_w: biases N(0, σ_b²); 0 unless told."
-    )
+    sigma_b: float = Field(default=0.0, ge=0, description="σ_b, with sigma_w: biases N(0, σ_b²).")
 
     @model_validator(mode="after")
     def _said_once(self) -> MLP:
         given = self.model_fields_set
         if self.widths is not None and given & _ONE_WIDTH:
             raise ValueError("widths says every hidden layer; leave width and hidden_layers away")
-        if self.sigma_w is None and self.sigma_b is not None:
+        if self.sigma_w is None and "sigma_b" in given:
             raise ValueError("sigma_b belongs to sigma_w; give both, or a named initialization")
         if self.sigma_w is None and self.parametrization == "ntk":
             raise ValueError("parametrization: ntk scales by sigma_w; give it")
@@ -77,8 +75,7 @@ class MLP(Model):
         """Without the defaults that something else replaces, so that what is written shows what is run, and loads."""
         replaced = {"widths"} if self.widths is None else _ONE_WIDTH
         replaced = replaced | ({"sigma_w", "sigma_b"} if self.sigma_w is None else _NAMED_RULES)
-        written = {name: value for name, value in serialize(self).items() if name not in replaced}
-        return written if self.sigma_w is None or self.sigma_b is not None else {**written, "sigma_b": 0.0}
+        return {name: value for name, value in serialize(self).items() if name not in replaced}
 
     @property
     def hidden_widths(self) -> tuple[int, ...]:
@@ -131,7 +128,7 @@ class VGG(Model):
     normalisation after every layer but the classifier."""
 
     kind: Literal["vgg"] = Field(description="The kind of network.")
-    depth: Literal[11, 13, 16, 19] = Field(default=11, description="Layers with weights.")
+    depth: int = Field(default=11, ge=11, le=MAX_COUNT, description="Layers with weights: 11, 13, 16 or 19.")
     channels: Annotated[tuple[PositiveInt, ...], Field(strict=False, min_length=1)] = Field(
         default=(64, 128, 256, 512, 512), description="Channels of the five stages."
     )
@@ -142,6 +139,13 @@ class VGG(Model):
     readout_initialization: Initialization = Field(default="lecun_normal", description=f"{_READOUT}.")
     statistics: Statistics = Field(default="batch", description=_BEFORE_TRAINING)
     reference: Reference = Field(default="samples", description=_REFERENCE)
+
+    @field_validator("depth")
+    @classmethod
+    def _a_published_depth(cls, depth: int) -> int:
+        if depth not in (11, 13, 16, 19):
+            raise ValueError(f"depth must be 11, 13, 16 or 19, but is {depth}")
+        return depth
 
     @field_validator("channels")
     @classmethod

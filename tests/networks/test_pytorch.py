@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from kernels.dense import relative_difference
-from networks.torch_reference import HERE, KINDS, computed, count, filled, outputs, recorded, shapes
+from networks.torch_reference import HERE, KINDS, computed, count, filled, gradient_norms, outputs, recorded, shapes
 from oracles.pytorch.recipe import CASES, COUNTED, inputs
 
 NARROW = [name for name, case in CASES.items() if not case.real]
@@ -45,19 +45,28 @@ def test_parameter_counts(name: str) -> None:
     colours, grey = (shapes(kind, channels, options) for channels in (3, 1))
     assert [count(colours), count(grey)] == recorded()["parameters"][name]
     assert colours.depth == options["depth"]
+    features = {"vgg": 256, "resnet": 64, "densenet": 132 if options.get("compression") == 0.5 else 232}
+    assert colours.readout.weight.shape == (10, features[kind])
 
 
 @pytest.mark.parametrize("name", NARROW)
-def test_outputs_and_gradients(name: str) -> None:
+def test_outputs(name: str) -> None:
     case, stored = CASES[name], outputs(name)
     network, x = filled(case, jnp.float64), jnp.asarray(inputs(case), jnp.float64)
-    found, slopes = computed(network, x)
-    for what, values in found.items():
+    for what, values in computed(network, x).items():
         assert off(values, stored[f"{what}/float64"]) <= 1e-12
-    assert relative_difference(slopes, stored["batch/gradient_norms/float64"]) <= 1e-12
-    # The two modes differ, and no sample's features are dead: an error would be seen.
+    # The two modes differ, and nearly no sample's features are dead: an error would be seen.
     assert off(stored["stored/logits/float64"], stored["batch/logits/float64"]) > 0.1
-    assert np.all((stored["batch/features/float64"] > 0).any(1))
+    assert (stored["batch/features/float64"] > 0).any(1).mean() > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_gradients(name: str) -> None:
+    """In batch mode, in float64: of every parameter array, through the statistics too."""
+    case = CASES[name]
+    slopes = gradient_norms(filled(case, jnp.float64), jnp.asarray(inputs(case), jnp.float64))
+    assert relative_difference(slopes, outputs(name)["batch/gradient_norms/float64"]) <= 1e-10
 
 
 @pytest.mark.slow
@@ -67,11 +76,9 @@ def test_the_papers_networks(name: str, precision: str) -> None:
     """In float64 to 1e-10. In float32 to 1e-5 by stored statistics, and by a batch's to three times what PyTorch's own
     float32 is from its float64: the last layers of a VGG normalise by twelve values."""
     case, stored = CASES[name], outputs(name)
-    network, x = filled(case, precision), jnp.asarray(inputs(case), precision)
-    found, slopes = computed(network, x)
+    found = computed(filled(case, precision), jnp.asarray(inputs(case), precision))
     if precision == "float64":
         assert all(off(values, stored[f"{what}/float64"]) <= 1e-10 for what, values in found.items())
-        assert relative_difference(slopes, stored["batch/gradient_norms/float64"]) <= 1e-10
         return
     assert off(found["stored/logits"], stored["stored/logits/float32"]) <= 1e-5
     allowed = max(1e-5, 3 * recorded()["float32 from float64"][name])

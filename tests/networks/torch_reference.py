@@ -85,22 +85,23 @@ def _role(path: tuple[Any, ...]) -> Role:
 
 
 @eqx.filter_jit
-def computed(network: AbstractBatchClassifier, x: jax.Array) -> tuple[dict[str, jax.Array], jax.Array]:
-    """Features and logits in both modes, one row a sample; and the gradient in batch mode.
+def computed(network: AbstractBatchClassifier, x: jax.Array) -> dict[str, jax.Array]:
+    """Features and logits in both modes, one row a sample."""
+    found = {"batch/features": network.batch_features(x)[0].T, "stored/features": network.feature_matrix(x).T}
+    return found | {
+        f"{mode}/logits": jax.vmap(network.readout)(found[f"{mode}/features"]) for mode in ("batch", "stored")
+    }
 
-    The gradient is that of half the mean square of the batch's logits: one norm for each parameter array.
-    """
+
+@eqx.filter_jit
+def gradient_norms(network: AbstractBatchClassifier, x: jax.Array) -> jax.Array:
+    """Of half the mean square of a batch's logits, one norm for each parameter array, in the order of the layers."""
     parameters, rest = eqx.partition(network, eqx.is_inexact_array)
 
-    def loss(parameters: Any) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    def loss(parameters: Any) -> jax.Array:
         net = eqx.combine(parameters, rest)
-        h = net.batch_features(x)[0]
-        logits = jax.vmap(net.readout, in_axes=1)(h)
-        return jnp.mean(logits**2) / 2, (h.T, logits)
+        return jnp.mean(jax.vmap(net.readout, in_axes=1)(net.batch_features(x)[0]) ** 2) / 2
 
-    gradient, (h, logits) = jax.grad(loss, has_aux=True)(parameters)
-    alone = network.feature_matrix(x).T
-    found = {"batch/features": h, "batch/logits": logits, "stored/features": alone}
+    gradient = jax.grad(loss)(parameters)
     leaves = jax.tree.leaves(gradient)
-    norms = jnp.stack([jnp.linalg.norm(leaves[index].ravel()) for index in in_order(gradient)])
-    return {**found, "stored/logits": jax.vmap(network.readout)(alone)}, norms
+    return jnp.stack([jnp.linalg.norm(leaves[index].ravel()) for index in in_order(gradient)])

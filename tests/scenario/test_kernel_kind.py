@@ -89,7 +89,7 @@ def test_defaults(loaded):
             "network: sigma_w is the rule of every layer; leave initialization and readout_initialization away",
         ),
         (("network={kind: mlp, sigma_w: 0}",), "network.sigma_w: expected a number > 0"),
-        (("network={kind: vgg, depth: 12}",), "network.depth: "),
+        (("network={kind: vgg, depth: 12}",), "network.depth: depth must be 11, 13, 16 or 19, but is 12"),
         (("network={kind: vgg, channels: [1, 2]}",), "network.channels: five stages need five numbers of channels"),
         (("network={kind: vgg, head: [4]}",), "network.head: the head has two dense layers, not 1"),
         (("network={kind: densenet, depth: 12}",), "network.depth: depth must be 6k + 4 (10, 16, 22, …), but is 12"),
