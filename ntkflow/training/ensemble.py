@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -89,7 +89,7 @@ def member(stacked: Tree, index: int) -> Tree:
     return jax.tree.map(lambda leaf: leaf[index] if eqx.is_array(leaf) else leaf, stacked)
 
 
-def member_count(stacked: Tree) -> int:
+def member_count(stacked: Any) -> int:
     """How many members a stacked tree has."""
     return next(leaf.shape[0] for leaf in jax.tree.leaves(stacked) if eqx.is_array(leaf))
 

@@ -123,33 +123,33 @@ class Adam(AbstractOptimizer):
 
     def without_decay(self) -> optax.GradientTransformation:
         """m̂/(√v̂ + ε)."""
-        return optax.GradientTransformation(_start_moments, self._follow_moments)
 
-    # Not optax.scale_by_adam: it mixes dtypes without saying so, and in float32 its 1 − β₂ᵏ has an error of 6·10⁻⁵ in
-    # the first step.
-    def _follow_moments(self, gradient: Any, moments: Moments, parameters: Any = None) -> tuple[Any, Moments]:
-        count = moments.count + 1
-        mean = jax.tree.map(lambda m, g: self.b1 * m + (1 - self.b1) * g, moments.mean, gradient)
-        square = jax.tree.map(lambda v, g: self.b2 * v + (1 - self.b2) * g**2, moments.square, gradient)
+        # Not optax.scale_by_adam: it mixes dtypes without saying so, and in float32 its 1 − β₂ᵏ has an error of 6·10⁻⁵
+        # in the first step. The names of parameters are Optax's.
+        def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Moments]:
+            steps = state.steps + 1
+            mean = jax.tree.map(lambda m, g: self.b1 * m + (1 - self.b1) * g, state.mean, updates)
+            square = jax.tree.map(lambda v, g: self.b2 * v + (1 - self.b2) * g**2, state.square, updates)
 
-        def direction(m: Array, v: Array) -> Array:
-            unbiased = v / _missing(self.b2, count, v)
-            return m / _missing(self.b1, count, m) / (jnp.sqrt(unbiased) + self.eps)
+            def direction(m: Array, v: Array) -> Array:
+                root = jnp.sqrt(v / _missing(self.b2, steps, v))
+                return m / _missing(self.b1, steps, m) / (root + self.eps)
 
-        return jax.tree.map(direction, mean, square), Moments(mean, square, count)
+            return jax.tree.map(direction, mean, square), Moments(mean, square, steps)
+
+        return optax.GradientTransformation(_no_moments, update)
 
 
 class Moments(NamedTuple):
-    """Adam's running means of the gradient and of its square, not corrected, after ``count`` steps."""
+    """Adam's running means of the gradient and of its square, their start not corrected, and how many went in."""
 
     mean: Any
     square: Any
-    count: Int[Array, ""]
+    steps: Int[Array, ""]
 
 
-def _start_moments(parameters: Any) -> Moments:
-    # Zeros of their own for each array: they will be donated.
-    mean, square = (jax.tree.map(jnp.zeros_like, parameters) for _ in range(2))
+def _no_moments(params: Any) -> Moments:
+    mean, square = (jax.tree.map(jnp.zeros_like, params) for _ in range(2))
     return Moments(mean, square, jnp.zeros((), jnp.int32))
 
 

@@ -14,7 +14,7 @@ def at(schedule: Constant | Steps, epoch: int) -> float:
 
 
 def test_constant() -> None:
-    assert {at(Constant(jnp.asarray(0.3)), epoch) for epoch in (0, 1, 10**6)} == {0.3}
+    assert {at(Constant(0.3), epoch) for epoch in (0, 1, 10**6)} == {0.3}
 
 
 def test_the_papers_steps() -> None:
