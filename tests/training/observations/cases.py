@@ -43,27 +43,21 @@ EXACT = {"mlp": 1e-10, "entropy": 1e-10, "residual": 2e-5}
 
 
 class SmallResidual(AbstractBatchClassifier):
-    """relu(norm(conv a)) + relu(norm(conv relu(norm(conv a)))), mean over positions, readout."""
+    """The input added to relu(norm(conv x)), mean over positions, readout."""
 
-    first: NormalizedConvolution
-    second: NormalizedConvolution
     readout: Readout
+    layer: NormalizedConvolution
 
-    def __init__(self, seed: int) -> None:
-        keys = jax.random.split(jax.random.key(seed), 4)
-        self.first = NormalizedConvolution(keys[0], 1, 5, dtype=jnp.float32)
-        self.second = NormalizedConvolution(keys[1], 5, 5, dtype=jnp.float32)
-        weight = jax.random.normal(keys[2], (CLASSES, 5), jnp.float32)
-        self.readout = Readout(weight, 0.1 * jax.random.normal(keys[3], (CLASSES,), jnp.float32))
+    @classmethod
+    def drawn(cls, seed: int) -> "SmallResidual":
+        keys = jax.random.split(jax.random.key(seed), 3)
+        weight = jax.random.normal(keys[1], (CLASSES, 5), jnp.float32)
+        readout = Readout(weight, 0.1 * jax.random.normal(keys[2], (CLASSES,), jnp.float32))
+        return cls(readout, NormalizedConvolution(keys[0], 1, 5, dtype=jnp.float32))
 
     def apply(self, x: jax.Array, batch_axis: Any) -> tuple[jax.Array, "SmallResidual"]:
-        z, first = self.first.apply(x, batch_axis)
-        a = jax.nn.relu(z)
-        z, second = self.second.apply(a, batch_axis)
-        used = SmallResidual.__new__(SmallResidual)
-        for name, value in (("first", first), ("second", second), ("readout", self.readout)):
-            object.__setattr__(used, name, value)
-        return jnp.mean(a + jax.nn.relu(z), axis=(1, 2)), used
+        z, layer = self.layer.apply(x, batch_axis)
+        return jnp.mean(x + jax.nn.relu(z), axis=(1, 2)), SmallResidual(self.readout, layer)
 
 
 @functools.cache
@@ -80,7 +74,7 @@ def inputs(case: str) -> tuple[jax.Array, jax.Array]:
 def network(case: str, moment: int = 0) -> Any:
     if case != "residual":
         return small_mlp(moment)
-    return with_statistics_of(SmallResidual(moment), inputs(case)[0])
+    return with_statistics_of(SmallResidual.drawn(moment), inputs(case)[0])
 
 
 @functools.cache
@@ -137,10 +131,8 @@ def plain_outputs(case: str, which: str = "train", index: int = 1) -> tuple[np.n
     samples = np.asarray(inputs(case)[0 if which == "train" else 1], dtype=float)
     net = network(case, index)
     if case == "residual":
-        z = convolve(samples, np.asarray(net.first.convolution.weight, dtype=float), 1, 1)
-        a = np.maximum(standardize(z, moments(net.first), net.first.norm), 0)
-        z = convolve(a, np.asarray(net.second.convolution.weight, dtype=float), 1, 1)
-        features = (a + np.maximum(standardize(z, moments(net.second), net.second.norm), 0)).mean(axis=(2, 3)).T
+        z = convolve(samples, np.asarray(net.layer.convolution.weight, dtype=float), 1, 1)
+        features = (samples + np.maximum(standardize(z, moments(net.layer), net.layer.norm), 0)).mean(axis=(2, 3)).T
     else:
         features = samples.T
         for layer in net.layers:

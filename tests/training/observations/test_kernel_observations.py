@@ -291,16 +291,15 @@ def test_invariant(case: str) -> None:
 
 
 def test_a_budget_that_is_too_small() -> None:
-    for method in (KernelMethod(memory=10), KernelMethod(memory=10, matrices=False)):
-        with pytest.raises(ScenarioError, match="epoch 1, the kernel of the logits: a memory budget of 10 "):
-            BlockValueObservation(kernels=method).measure(moment("mlp", 1), {})
+    with pytest.raises(ScenarioError, match="epoch 1, the kernel of the logits: a memory budget of 10 "):
+        BlockValueObservation(kernels=KernelMethod(memory=10)).measure(moment("mlp", 1), {})
 
 
-def test_progress_of_kernels() -> None:
+@pytest.mark.parametrize("matrices", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_progress_of_kernels(matrices: bool) -> None:
     told: list[tuple[str, float, float]] = []
-    for method in (KernelMethod(), KernelMethod(matrices=False)):
-        told.clear()
-        method.values(moment("mlp", 1, progress=lambda *news: told.append(news)), "features")
-        assert {stage for stage, _, _ in told} == {"kernel"}
-        assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
-        assert told[-1][1] == told[-1][2]
+    there = moment("mlp", 1, progress=lambda *news: told.append(news))
+    KernelMethod(matrices=matrices).values(there, "features")
+    assert {stage for stage, _, _ in told} == {"kernel"}
+    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
+    assert told[-1][1] == told[-1][2]

@@ -142,10 +142,10 @@ def test_shared_work_is_done_once_and_timed_on_its_own(monkeypatch: pytest.Monke
 
 
 def test_two_of_one_name() -> None:
-    pair = (CollapseObservation(), CollapseObservation(per_class=2))
+    pair = (CollapseObservation(), CollapseObservation(per_class=3))
     with pytest.raises(ValueError, match="two observations are named 'collapse'"):
         observe(pair, moment("mlp"), {})
-    named = (CollapseObservation(), CollapseObservation(name="collapse_small", per_class=2))
+    named = (CollapseObservation(), CollapseObservation(name="collapse_small", per_class=3))
     found, _ = observe(named, moment("mlp"), {})
     assert found["collapse"]["trace_within"] != found["collapse_small"]["trace_within"]
 
