@@ -68,6 +68,13 @@ class Measurement(Model):
             raise ValueError(f"each kernel once, but they are {', '.join(of)}")
         return of
 
+    @field_validator("memory")
+    @classmethod
+    def _some_memory(cls, memory: str | float) -> str | float:
+        if _bytes(memory) < 1:
+            raise ValueError(f"no kernel fits into {memory}; the default is 2 GiB")
+        return memory
+
     @model_validator(mode="after")
     def _random_outputs_for_values(self) -> Measurement:
         if self.which == "values" and self.method != "auto":
@@ -79,11 +86,15 @@ class Measurement(Model):
     @property
     def memory_bytes(self) -> int:
         """The budget in bytes."""
-        if isinstance(self.memory, str):
-            match = _MEMORY.fullmatch(self.memory)
-            assert match is not None
-            return round(float(match[1]) * _UNITS[match[2]])
-        return round(self.memory * 10**6)
+        return _bytes(self.memory)
+
+
+def _bytes(memory: str | float) -> int:
+    if isinstance(memory, str):
+        match = _MEMORY.fullmatch(memory)
+        assert match is not None
+        return round(float(match[1]) * _UNITS[match[2]])
+    return round(memory * 10**6)
 
 
 class CheckpointOptions(Model):

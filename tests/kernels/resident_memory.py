@@ -26,7 +26,10 @@ Case = dict[str, Any]
 
 
 def measured(cases: list[Case]) -> list[Case]:
-    """Each case with "grown", bytes beyond what was there before; "result", bytes of the kernel; "said", its text."""
+    """Each case with "grown", bytes beyond what was there before; "result", bytes of the kernel; "said", its text.
+
+    A budget that is refused gives "refused: …" and no growth.
+    """
     path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path}
     done = subprocess.run(
@@ -94,7 +97,11 @@ def main(cases: list[Case]) -> None:
     """Prints a line of JSON a case."""
     for case in cases:
         run = run_of(case)
-        run()
+        try:
+            run()
+        except ValueError as refused:
+            print(json.dumps({**case, "grown": 0, "result": 0, "said": f"refused: {refused}"}), flush=True)
+            continue
         grown, (said, result) = growth(run)
         print(json.dumps({**case, "grown": grown, "result": result, "said": said}), flush=True)
 

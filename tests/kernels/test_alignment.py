@@ -9,6 +9,7 @@ from flows.lowering import lower_for_cuda
 from hypothesis import given
 from hypothesis import strategies as st
 from kernels.dense import block_matrix, relative_difference
+from scipy import stats
 
 from ntkflow.kernels import (
     AlignmentEstimate,
@@ -121,7 +122,37 @@ def test_standard_error_is_the_jackknife_done_by_hand() -> None:
     estimate = estimate_label_alignment(jnp.asarray(kernel), 3)
     assert estimate.value == float(label_alignment(jnp.asarray(kernel), 3))
     assert relative_difference(estimate.standard_error, np.sqrt(variance)) <= 1e-12
-    assert str(AlignmentEstimate(0.5, 0.01)) == "AlignmentEstimate(0.5 ± 0.01)"
+    text = str(AlignmentEstimate(0.5, 0.01, np.ones(3), np.zeros(3), 4))
+    assert text == "AlignmentEstimate(0.5 ± 0.01)"
+
+
+def test_interval_is_students_on_fishers_scale() -> None:
+    """Leave-one-out values of artanh A by hand; two samples a class have no third cumulant."""
+    for m in (2, 5):
+        kernel = random_kernel(3 * m, 4)
+        shares, cumulants = [], []
+        for c in range(3):
+            without = []
+            for i in range(m):
+                kept = np.delete(np.arange(3 * m), m * c + i)
+                classes = kept // m
+                left = cosine(kernel[np.ix_(kept, kept)], (classes[:, None] == classes).astype(float))
+                without.append(np.arctanh(left))
+            deviation = np.array(without) - np.mean(without)
+            shares.append((m - 1) / m * np.sum(deviation**2))
+            cumulants.append(-((m - 1) ** 2) / (m * (m - 2)) * np.sum(deviation**3) if m > 2 else 0.0)
+        error, estimate = np.sqrt(np.sum(shares)), estimate_label_alignment(jnp.asarray(kernel), 3)
+        degrees, a = (m - 1) * np.sum(shares) ** 2 / np.sum(np.square(shares)), np.sum(cumulants) / error**3
+        for end, sign in zip(estimate.interval(0.9), (1, -1), strict=True):
+            t = (np.arctanh(estimate.value) - np.arctanh(end)) / error
+            transformed = t + a * t**2 / 3 + a**2 * t**3 / 27 + a / 6
+            assert abs(transformed - sign * stats.t.ppf(0.95, degrees)) <= 1e-9
+
+
+def test_interval_of_a_kernel_that_is_the_labels_has_no_width() -> None:
+    labels = np.arange(6) // 2
+    ends = estimate_label_alignment(jnp.asarray((labels[:, None] == labels).astype(float)), 3).interval()
+    assert np.allclose(ends, 1.0, atol=1e-11)
 
 
 def test_standard_error_is_the_spread_of_many_draws() -> None:

@@ -41,7 +41,8 @@ def refuse_not_finite_samples(
     first = int(bad[axis][0]) + (first_column if axis else first_row)
     raise ValueError(
         f"the kernel is not finite at {bad[axis].size} of {finite.shape[axis]} samples, the first is {which} {first}: "
-        "the network's outputs, its gradients or the sample itself are not finite there"
+        "the network's outputs, its gradients or the sample itself are not finite there. Look at that sample, and "
+        "whether training has diverged"
     )
 
 
