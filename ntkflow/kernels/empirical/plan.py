@@ -16,7 +16,7 @@ MethodName = Literal["auto", "structured", "jacobian", "jvp-vjp"]
 METHODS = ("structured", "jacobian", "jvp-vjp")
 
 # Numbers of one backward call: enough to keep all cores busy, and no more than fits beside caches.
-_AT_ONCE = 2**27
+_AT_ONCE = 2**25
 
 
 @dataclasses.dataclass(frozen=True)

@@ -209,7 +209,7 @@ class _Reader:
         self.sites.append(site)
         self.met.append(met)
         if self.taps is not None:
-            return result + self.taps[len(self.sites) - 1]
+            return _computed_once(result + self.taps[len(self.sites) - 1])
         if self.known is not None:
             left, right = jax.eval_shape(lambda a, z: (site.left(a), site.right(a, z)), met[0], result)
             self.sizes.append((left.shape[0], left.shape[1] if met[1] is None else met[1].inputs, right.shape[0]))
@@ -259,6 +259,16 @@ class Reading:
         if isinstance(output, _Parameter):
             reader.opaque.add(output.leaf)
         return reader.finished(output)
+
+
+def _computed_once(value: Array) -> Array:
+    """The same value, which XLA stores where several operations need it, and its derivative too.
+
+    On CPUs XLA works out sums and products again for every operation that reads them, with all that they are made of: of
+    a residual network's derivatives, those of all later blocks. Divisions it holds too dear for that, so this is one, by
+    a 1 that it cannot see.
+    """
+    return value / jax.lax.optimization_barrier(jnp.ones((), value.dtype))
 
 
 def _value(operand: Any) -> Any:
