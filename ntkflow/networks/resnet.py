@@ -11,6 +11,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ntkflow.networks.batch_classifier import AbstractBatchClassifier
+from ntkflow.networks.channel_order import relu_of_sum
 from ntkflow.networks.classifier import Readout
 from ntkflow.networks.convolution import NormalizedConvolution
 from ntkflow.networks.initializers import Initialization, initial_bias, initial_weight
@@ -56,7 +57,7 @@ class ResidualBlock(eqx.Module):
     ) -> tuple[Float[Array, "outputs new_rows new_columns"], "ResidualBlock"]:
         """One image, and the block with its statistics."""
         z, first = self.first.apply(a, batch_axis)
-        z, second = self.second.apply(jax.nn.relu(z), batch_axis)
+        z, second = self.second.apply(relu_of_sum(z, batch_axis=batch_axis), batch_axis)
         if self.projection is None:
             stride, outputs = self.first.convolution.stride, z.shape[0]
             # Half of the zeros before, half after, as in the PyTorch implementations whose weights are about.
@@ -71,7 +72,7 @@ class ResidualBlock(eqx.Module):
             (first, second, projection),
             is_leaf=lambda node: node is None,
         )
-        return jax.nn.relu(z + residual), block
+        return relu_of_sum(z, residual, batch_axis=batch_axis), block
 
 
 class ResNet(AbstractBatchClassifier):
@@ -172,7 +173,7 @@ class ResNet(AbstractBatchClassifier):
                 f" of shape {x.shape}; a grey image of shape (rows, columns) becomes one by x[None]"
             )
         z, stem = self.stem.apply(x, batch_axis)
-        a = jax.nn.relu(z)
+        a = relu_of_sum(z, batch_axis=batch_axis)
         blocks = []
         for block in self.blocks:
             a, used = block.apply(a, batch_axis)
