@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import importlib.metadata
 import os
 import platform
+import sys
 import tempfile
 from pathlib import Path
 
@@ -37,7 +39,7 @@ def cache_folder() -> Path:
 
 
 def configure_jax() -> None:
-    """Switch JAX to float64, and keep compiled programs between runs where that is safe.
+    """Switch JAX to float64, keep freed memory, and keep compiled programs between runs where that is safe.
 
     For the command line; a library must not do this. On a CPU programs are kept only if NTKFLOW_CACHE asks for it:
     XLA's compiled CPU code can end in an illegal instruction on another machine that shares the folder, and loading it
@@ -45,10 +47,28 @@ def configure_jax() -> None:
     """
     import jax
 
+    keep_freed_memory()
     jax.config.update("jax_enable_x64", True)
     if _keeps_programs() and _writable(cache_folder()):
         jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
+def keep_freed_memory() -> bool:
+    """Make the C library keep the memory that a compiled program frees, for the next one; whether that was possible.
+
+    What a program on a CPU needs for intermediate values is one allocation. From 32 MB on, glibc takes it from the
+    system anew at every call and gives it back afterwards, and every page of it has to be cleared when it is first
+    touched. Linux with glibc only; the process then keeps the most memory that it ever needed.
+    """
+    if not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    return all([mallopt(parameter, value) for parameter, value in _MALLOC_PARAMETERS])
+
+
+# From malloc.h: M_MMAP_MAX 0, no allocations of their own for large arrays; M_TRIM_THRESHOLD, give back above this.
+_MALLOC_PARAMETERS = ((-4, 0), (-1, 2**31 - 1))
 
 
 def _keeps_programs() -> bool:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from ntkflow.networks.channel_order import channels_first, channels_last
 from ntkflow.networks.statistics import (
     BatchAxis,
     Statistics,
@@ -54,14 +55,15 @@ class BatchNorm(eqx.Module):
         Raises:
             ValueError: a batch with a single value a channel.
         """
-        layer = self
         if batch_axis is None:
             mean, variance = self.statistics.mean, self.statistics.variance
-        else:
-            mean, variance, values = measure_statistics(x, batch_axis)
-            layer = eqx.tree_at(lambda norm: norm.statistics, self, Statistics(mean, variance, values))
-        y = over_positions(self.gain, x) * normalize(x, mean, variance, self.eps) + over_positions(self.shift, x)
-        return y, layer
+            y = over_positions(self.gain, x) * normalize(x, mean, variance, self.eps) + over_positions(self.shift, x)
+            return y, self
+        mean, variance, values = measure_statistics(x, batch_axis)
+        # One factor and one summand a channel: the pass over all positions then has no root and no division in it.
+        factor = self.gain / jnp.sqrt(variance + self.eps)
+        y = channels_first((channels_last(x) - mean) * factor + self.shift)
+        return y, eqx.tree_at(lambda norm: norm.statistics, self, Statistics(mean, variance, values))
 
     def __call__(self, x: Float[Array, "channels *positions"]) -> Float[Array, "channels *positions"]:
         """One sample normalised by the stored statistics."""

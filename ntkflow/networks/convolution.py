@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ntkflow.networks.batch_norm import BatchNorm
 from ntkflow.networks.initializers import Initialization, initial_bias, initial_weight
+from ntkflow.networks.channel_order import channels_first, channels_last
 from ntkflow.networks.statistics import BatchAxis
 
 
@@ -68,6 +70,33 @@ class Convolution(eqx.Module):
         )[0]
         return z if self.bias is None else z + self.bias[:, None, None]
 
+    def apply(
+        self, a: Float[Array, "inputs rows columns"], batch_axis: BatchAxis | None
+    ) -> Float[Array, "outputs new_rows new_columns"]:
+        """The same function of one image, for a pass over a whole batch where ``batch_axis`` says so.
+
+        In a vmap over a batch it is traced with channels last, 1×1 windows as matrix products. On CPUs XLA's
+        convolutions want channels last, and every one that is not gets copies of its images before and after it; on
+        GPUs the compiler chooses the layout itself.
+        """
+        if batch_axis is None:
+            return self(a)
+        return channels_first(self._channels_last(channels_last(a)))
+
+    def _channels_last(self, a: Float[Array, "rows columns inputs"]) -> Float[Array, "new_rows new_columns outputs"]:
+        stride, padding = self.stride, self.padding
+        if self.weight.shape[2:] == (1, 1) and padding == 0:
+            z = a[::stride, ::stride] @ self.weight[:, :, 0, 0].T
+        else:
+            z = jax.lax.conv_general_dilated(
+                a[None],
+                jnp.transpose(self.weight, (2, 3, 1, 0)),
+                (stride, stride),
+                [(padding, padding)] * 2,
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            )[0]
+        return z if self.bias is None else z + self.bias
+
 
 class NormalizedConvolution(eqx.Module):
     """A convolution without bias, then batch normalisation.
@@ -105,5 +134,5 @@ class NormalizedConvolution(eqx.Module):
         self, a: Float[Array, "inputs rows columns"], batch_axis: BatchAxis | None
     ) -> tuple[Float[Array, "outputs new_rows new_columns"], "NormalizedConvolution"]:
         """One image, normalised as :meth:`ntkflow.networks.BatchNorm.apply` says, and the layer with its statistics."""
-        z, norm = self.norm.apply(self.convolution(a), batch_axis)
+        z, norm = self.norm.apply(self.convolution.apply(a, batch_axis), batch_axis)
         return z, eqx.tree_at(lambda layer: layer.norm, self, norm)

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ntkflow.networks.affine import AbstractAffine
 from ntkflow.networks.batch_classifier import AbstractBatchClassifier
+from ntkflow.networks.channel_order import relu_of_sum
 from ntkflow.networks.classifier import Readout
 from ntkflow.networks.convolution import NormalizedConvolution
 from ntkflow.networks.image_input import require_image
@@ -58,7 +59,7 @@ class ResidualBlock(eqx.Module):
     ) -> tuple[Float[Array, "outputs new_rows new_columns"], "ResidualBlock"]:
         """One image, and the block with its statistics."""
         z, first = self.first.apply(a, batch_axis)
-        z, second = self.second.apply(jax.nn.relu(z), batch_axis)
+        z, second = self.second.apply(relu_of_sum(z, batch_axis=batch_axis), batch_axis)
         if self.projection is None:
             stride, outputs = self.first.convolution.stride, z.shape[0]
             # Half of the zeros before, half after, as in the PyTorch implementations whose weights are about.
@@ -73,7 +74,7 @@ class ResidualBlock(eqx.Module):
             (first, second, projection),
             is_leaf=lambda node: node is None,
         )
-        return jax.nn.relu(z + residual), block
+        return relu_of_sum(z, residual, batch_axis=batch_axis), block
 
 
 class ResNet(AbstractBatchClassifier):
@@ -169,7 +170,7 @@ class ResNet(AbstractBatchClassifier):
         """
         require_image("ResNet", x, self.stem.convolution.weight)
         z, stem = self.stem.apply(x, batch_axis)
-        a = jax.nn.relu(z)
+        a = relu_of_sum(z, batch_axis=batch_axis)
         blocks = []
         for block in self.blocks:
             a, used = block.apply(a, batch_axis)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from ntkflow.training.compilation import training_program
 from ntkflow.training.loop_form import Loop
 from ntkflow.training.recipe import Recipe, StepValues
 from ntkflow.training.schedule import AbstractSchedule
@@ -107,7 +108,7 @@ def order_program(fixed: tuple[Recipe, AbstractSchedule], state: TrainingState, 
     return _orders(fixed[0], state, members)
 
 
-@eqx.filter_jit(donate="all-except-first")
+@training_program
 def step_program(
     fixed: tuple[Recipe, AbstractSchedule, Array | None, Bool[Array, ""]], state: TrainingState, members: bool
 ) -> tuple[TrainingState, StepValues]:
@@ -118,7 +119,7 @@ def step_program(
     return whole(arrays), values
 
 
-@eqx.filter_jit(donate="all-except-first")
+@training_program
 def epoch_program(
     fixed: tuple[Recipe, AbstractSchedule], state: TrainingState, members: bool, count: int
 ) -> tuple[TrainingState, StepValues]:
@@ -130,7 +131,7 @@ def epoch_program(
     return whole(arrays), values
 
 
-@eqx.filter_jit(donate="all-except-first")
+@training_program
 def part_program(
     fixed: tuple[Recipe, AbstractSchedule, Int[Array, ""]], state: TrainingState, members: bool, capacity: int
 ) -> tuple[TrainingState, StepValues]:
