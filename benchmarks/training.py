@@ -1,6 +1,7 @@
 """Training of real networks: ntkflow beside plain Equinox and PyTorch; `python benchmarks/training.py`.
 
-Prints the tables of docs/benchmarks.md. Everything runs in a process of its own; all are prepared first, then they train
+Prints the tables of docs/benchmarks.md. Everything runs in a process of its own; all are prepared first,
+then they train
 in turns, a round each, so that they see the same machine. PyTorch needs an environment of its own
 (benchmarks/peers/README.md), named by NTKFLOW_PEER_TORCH, and is left out where this is not set. It is timed with its
 default, with OMP_WAIT_POLICY=passive, and with the C library keeping freed memory as ntkflow does: read its best.

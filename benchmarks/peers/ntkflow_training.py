@@ -55,9 +55,7 @@ def ensemble(members: int, sizes: TrainingSizes) -> tuple[Round, int]:
     """Rounds of an epoch of many MLPs at once; with no members, of a single one as often, one epoch after the other."""
     keep_freed_memory()
     problem = recipe(sizes, sizes.ensemble_steps)
-    single = [
-        problem.start(network("mlp", sizes, seed), jax.random.key(100 + seed)) for seed in range(sizes.members)
-    ]
+    single = [problem.start(network("mlp", sizes, seed), jax.random.key(100 + seed)) for seed in range(sizes.members)]
     schedule = Constant(STEP_SIZE)
     if not members:
 

@@ -1,12 +1,14 @@
 """Training by PyTorch, as one writes it: `python torch_training.py resnet-eager`, then a line on stdin for each round.
 
-For an environment of its own, requirements-torch.txt; see peer_rounds.py. How idle OpenMP threads wait is up to the caller
+For an environment of its own, requirements-torch.txt; see peer_rounds.py.
+How idle OpenMP threads wait is up to the caller
 (OMP_WAIT_POLICY). The layout ``channels-last`` is what PyTorch's documentation recommends for convolutions on CPUs.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import Any
 
 import torch
@@ -34,7 +36,7 @@ def resnet(depth: int) -> nn.Module:
     per_stage = (depth - 2) // 6
     layers: list[nn.Module] = [_normalised(1, 16, 3, 1), nn.ReLU()]
     sizes = [16, *[16] * per_stage, *[32] * per_stage, *[64] * per_stage]
-    layers += [Block(a, b, 1 if a == b else 2) for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
+    layers += [Block(a, b, 1 if a == b else 2) for a, b in itertools.pairwise(sizes)]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
 
 

@@ -1,4 +1,4 @@
-"""The order of an image's axes: channels first, as layers take and give them, or last, as a pass over a batch computes."""
+"""The order of an image's axes: channels first, as layers give them, or last, as a pass over a batch computes."""
 
 from __future__ import annotations
 

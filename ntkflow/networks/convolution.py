@@ -9,8 +9,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ntkflow.networks.batch_norm import BatchNorm
-from ntkflow.networks.initializers import Initialization, initial_bias, initial_weight
 from ntkflow.networks.channel_order import channels_first, channels_last
+from ntkflow.networks.initializers import Initialization, initial_bias, initial_weight
 from ntkflow.networks.statistics import BatchAxis
 
 

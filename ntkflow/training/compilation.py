@@ -12,13 +12,13 @@ import jax
 # On CPUs, XLA of jaxlib 0.9 and later gives convolutions to the library YNNPACK, which makes the gradient of a
 # convolution's weights (a convolution with a window as large as the image) in twice the time that Eigen takes. Products
 # and sums stay with it: this is the list of what it may still do.
-_WITHOUT_YNNPACK_CONVOLUTIONS = {
+_WITHOUT_YNNPACK_CONVOLUTIONS: dict[str, str | bool] = {
     "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"
 }
 
 
 @functools.cache
-def compiler_options() -> dict[str, str] | None:
+def compiler_options() -> dict[str, str | bool] | None:
     """Options for compiling a training step here, or None: nothing for devices that are no CPUs.
 
     An experimental option may be gone from the next jaxlib, so it is tried on a program that does nothing. It changes
@@ -34,12 +34,14 @@ def compiler_options() -> dict[str, str] | None:
 
 
 def training_program(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``eqx.filter_jit`` that keeps its first argument, donates the others, and compiles by :func:`compiler_options`."""
+    """``eqx.filter_jit`` that keeps its first argument, donates the rest, and compiles by :func:`compiler_options`."""
 
     # At the first call, not where the function is defined: importing must not start JAX's devices.
     @functools.cache
     def program() -> Callable[..., Any]:
-        return eqx.filter_jit(function, donate="all-except-first", compiler_options=compiler_options())
+        # What it does not know it hands on to jax.jit.
+        jitted: Any = eqx.filter_jit
+        return jitted(function, donate="all-except-first", compiler_options=compiler_options())
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:

@@ -19,7 +19,6 @@ from jaxtyping import Array, Float
 from ntkflow.kernels.empirical.neurons import Neurons
 from ntkflow.kernels.empirical.sites import AbstractLayerSite, FoldedSite
 
-
 _RESHAPES = ("reshape", "squeeze", "expand_dims", "broadcast_in_dim", "copy", "copy_p")
 
 

@@ -37,7 +37,7 @@ class Neurons(eqx.Module):
 
     def of_layer(self, right: Float[Array, "samples rows _"]) -> Float[Array, "samples rows _"]:
         """s_o times what belongs to neuron o; rows are all neurons, again and again."""
-        samples, rows, width = right.shape
+        samples, _, width = right.shape
         return (right.reshape(samples, -1, self.scale.size, width) * self.scale[:, None]).reshape(right.shape)
 
     def of_sums(

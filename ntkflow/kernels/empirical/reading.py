@@ -3,8 +3,8 @@
 Any JAX function will do. Calls are read from the inside. A parameter that is only reshaped, transposed or scaled by
 a constant on its way is followed; one that meets data in a dense layer, a convolution, a shift or a gain is split into
 the factors of its site, together with the shifts and gains of the same neurons that follow it
-(:mod:`ntkflow.kernels.empirical.folding`); whatever else happens to a parameter (normalised weights, a scan over layers, one array used
-twice) makes it opaque: its gradient is then taken as it is, exactly, at the price of holding it.
+(:mod:`ntkflow.kernels.empirical.folding`); whatever else happens to a parameter (normalised weights, a scan over
+layers, one array used twice) makes it opaque: its gradient is then taken as it is, exactly, at the price of holding it.
 """
 
 from __future__ import annotations
@@ -264,9 +264,9 @@ class Reading:
 def _computed_once(value: Array) -> Array:
     """The same value, which XLA stores where several operations need it, and its derivative too.
 
-    On CPUs XLA works out sums and products again for every operation that reads them, with all that they are made of: of
-    a residual network's derivatives, those of all later blocks. Divisions it holds too dear for that, so this is one, by
-    a 1 that it cannot see.
+    On CPUs XLA works out sums and products again for every operation that reads them, with all that they are made of:
+    of a residual network's derivatives, those of all later blocks. Divisions it holds too dear for that, so this is
+    one, by a 1 that it cannot see.
     """
     return value / jax.lax.optimization_barrier(jnp.ones((), value.dtype))
 

@@ -21,7 +21,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-
 _WIDTH = 16
 """Columns that a matrix product takes at once on a CPU."""
 
