@@ -26,7 +26,7 @@ NETWORK_KEYS = (
 )
 DESCENT_KEYS = "method, step_size, steps, snapshots, records"
 
-KINDS = "'comparison', 'end_of_training', 'flow', 'kernel', 'regression', 'relaxation' or 'residuals'"
+KINDS = "'comparison', 'end_of_training', 'flow', 'kernel', 'regression', 'relaxation', 'residuals' or 'training'"
 
 SPOILED = [
     pytest.param(

@@ -40,7 +40,7 @@ def test_members_come_out_as_they_went_in() -> None:
         assert same_bits(member(stacked, index), state)
 
 
-@pytest.mark.parametrize("loop", ["compiled", "dispatched"])
+@pytest.mark.parametrize("loop", ["compiled", pytest.param("dispatched", marks=pytest.mark.slow)])
 def test_a_member_is_the_run_alone(loop: str) -> None:
     """Other seeds, other step sizes, other orders of samples: to 1e-12, for sums are taken in another order."""
     stacked = stack_members([start(seed) for seed in range(3)])

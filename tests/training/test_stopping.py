@@ -65,7 +65,7 @@ def test_loss_below() -> None:
     assert first_stop(LossBelow(0.1), LossBelow(0.1).start(), losses)[1] is None
 
 
-@pytest.mark.parametrize("loop", ["compiled", "dispatched"])
+@pytest.mark.parametrize("loop", ["compiled", pytest.param("dispatched", marks=pytest.mark.slow)])
 def test_the_state_is_that_of_the_loss_that_stopped(loop: str) -> None:
     problem = recipe(PER_CLASS)
     _, record = run_steps(problem, problem.start(network(), jax.random.key(0)), constant(), 30, loop=loop)
