@@ -23,7 +23,7 @@ from ntkflow.kernels.empirical import assembly
 from ntkflow.kernels.empirical.budget import checked_budget
 from ntkflow.kernels.empirical.finite import refuse_not_finite_samples
 from ntkflow.kernels.empirical.network_program import NetworkProgram
-from ntkflow.kernels.empirical.sites import ConvolutionSite, DenseSite, GainSite, ShiftSite
+from ntkflow.kernels.empirical.sites import ConvolutionSite, DenseSite, FoldedSite, GainSite, ShiftSite
 from ntkflow.networks import ResNet, with_statistics_of
 
 GENERATOR = np.random.default_rng(0)
@@ -106,19 +106,24 @@ def test_where_parameters_are_found() -> None:
     names = [
         jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(eqx.filter(net, eqx.is_array))
     ]
-    kinds = {names[site.leaf]: type(site) for site in program.reading.places.sites}
+    sites = program.reading.places.sites
+    folded = {
+        names[site.leaf]: (type(site.layer), {names[leaf] for leaf in site.others}, site.with_one)
+        for site in sites
+        if isinstance(site, FoldedSite)
+    }
+    assert folded == {
+        ".first.weight": (ConvolutionSite, {".first.bias"}, True),
+        # With so few positions the sums of shifts and gains cost less than a longer matrix product.
+        ".strided.weight": (ConvolutionSite, {".strided.bias", ".gain"}, False),
+        ".token.weight": (DenseSite, {".token.bias"}, True),
+    }
+    kinds = {names[site.leaf]: type(site) for site in sites if not isinstance(site, FoldedSite)}
     assert kinds == {
-        ".first.weight": ConvolutionSite,
-        ".first.bias": ShiftSite,
-        ".strided.weight": ConvolutionSite,
-        ".strided.bias": ShiftSite,
         ".dilated.weight": ConvolutionSite,
         ".grouped.bias": ShiftSite,
-        ".gain": GainSite,
         ".norm.weight": GainSite,
         ".norm.bias": ShiftSite,
-        ".token.weight": DenseSite,
-        ".token.bias": ShiftSite,
         ".scaled": DenseSite,
         ".masked": GainSite,
         ".subtracted": ShiftSite,

@@ -20,7 +20,7 @@ from oracles.pytorch.recipe import Case
 
 from ntkflow.kernels import empirical_ntk
 from ntkflow.kernels.empirical.network_program import NetworkProgram
-from ntkflow.kernels.empirical.sites import ConvolutionSite, DenseSite, GainSite, ShiftSite
+from ntkflow.kernels.empirical.sites import ConvolutionSite, DenseSite, FoldedSite, GainSite, ShiftSite
 from ntkflow.networks import (
     VGG,
     AbstractBatchClassifier,
@@ -121,10 +121,14 @@ def test_where_their_parameters_are_found(kind: str) -> None:
     places = NetworkProgram(net, jnp.asarray(IMAGES[0]), "logits").reading.places
     assert not places.opaque
     found = {ConvolutionSite: 0, DenseSite: 0, GainSite: 0, ShiftSite: 0}
+    folded = [site for site in places.sites if isinstance(site, FoldedSite)]
     for site in places.sites:
-        found[type(site)] += 1
+        found[type(site.layer if isinstance(site, FoldedSite) else site)] += 1
     convolutions, dense, normalised = (8, 3, 10) if kind == "vgg" else (9, 1, 9)
-    assert list(found.values()) == [convolutions, dense, normalised, normalised + 1]
+    assert [found[ConvolutionSite], found[DenseSite]] == [convolutions, dense]
+    # A gain and a shift for each normalisation, the readout's bias; some of them belong to the layer before.
+    others = found[GainSite] + found[ShiftSite] + sum(len(site.others) for site in folded)
+    assert others == 2 * normalised + 1
 
 
 @pytest.mark.slow
