@@ -38,13 +38,15 @@ def training_program(function: Callable[..., Any]) -> Callable[..., Any]:
 
     # At the first call, not where the function is defined: importing must not start JAX's devices.
     @functools.cache
-    def program() -> Callable[..., Any]:
-        # What it does not know it hands on to jax.jit.
+    def program(*, inside: bool) -> Callable[..., Any]:
+        # What it does not know it hands on to jax.jit, which takes options for the outermost program only.
         jitted: Any = eqx.filter_jit
-        return jitted(function, donate="all-except-first", compiler_options=compiler_options())
+        options = None if inside else compiler_options()
+        return jitted(function, donate="all-except-first", compiler_options=options)
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
-        return program()(*arguments)
+        inside = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arguments))
+        return program(inside=inside)(*arguments)
 
     return call
