@@ -8,6 +8,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.core
 
 # On CPUs, XLA of jaxlib 0.9 and later gives convolutions to the library YNNPACK, which makes the gradient of a
 # convolution's weights (a convolution with a window as large as the image) in twice the time that Eigen takes. Products
