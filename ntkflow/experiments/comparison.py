@@ -7,11 +7,11 @@ from pathlib import Path
 
 from ntkflow import scenario as schema
 from ntkflow.comparison import SnapshotComparison, compare_snapshot
+from ntkflow.experiments.comparison_network import StartingMLP
 from ntkflow.experiments.comparison_summary import comparison_summary
 from ntkflow.experiments.comparison_tree import comparison_tree
-from ntkflow.experiments.networks import make_network
 from ntkflow.experiments.outcome import Outcome
-from ntkflow.experiments.settings import integration, named_key
+from ntkflow.experiments.settings import integration
 from ntkflow.experiments.sources import load_dataset
 from ntkflow.flows import describe_loss_scale, loss_scale_value
 from ntkflow.networks import MLP
@@ -38,6 +38,7 @@ def run_comparison(scenario: schema.ComparisonScenario, *, folder: Path, text: s
         progress: told from stage to stage.
 
     Raises:
+        CheckpointError: a file that is damaged, or holds no network for these data or for a forecast.
         DataError: data that cannot be used.
         DivergenceError: training whose loss left the finite numbers.
         SolverError: a solver gave up.
@@ -46,13 +47,8 @@ def run_comparison(scenario: schema.ComparisonScenario, *, folder: Path, text: s
     dataset = load_dataset(scenario.data, seed=scenario.seed, folder=folder)
     loss_scale = loss_scale_value(scenario.loss_scale, samples=dataset.inputs.shape[0], outputs=dataset.classes)
     problem = Problem.of(dataset, loss_scale)
-    network = make_network(
-        scenario.network,
-        input_shape=dataset.inputs.shape[1:],
-        classes=dataset.classes,
-        key=named_key(scenario.seed, "network"),
-    )
-    history = _train(scenario.training, network, problem, progress)
+    start = StartingMLP.of(scenario, dataset, folder)
+    history = _train(scenario.training, start.network, problem, progress)
     timings["training"] = history.seconds
 
     started = time.perf_counter()
@@ -89,7 +85,7 @@ def run_comparison(scenario: schema.ComparisonScenario, *, folder: Path, text: s
     tree = comparison_tree(scenario, history, snapshots, comparisons, z=z, text=text)
     return Outcome(
         tree=tree,
-        summary=comparison_summary(scenario, dataset, history, snapshots, comparisons, z=z, step_size=step_size),
+        summary=comparison_summary(scenario, start, dataset, history, snapshots, comparisons, z=z, step_size=step_size),
         drawings=comparison_drawings(tree),
         timings=timings,
     )

@@ -11,6 +11,7 @@ from ntkflow import scenario as schema
 from ntkflow.collapse import METRICS
 from ntkflow.comparison import LIMIT, MODELS, WINDOW, SnapshotComparison
 from ntkflow.data import Dataset
+from ntkflow.experiments.comparison_network import StartingMLP
 from ntkflow.kernels import EIGENSPACES
 from ntkflow.results import Cell, Column, Quantity, Summary, Table, format_number
 from ntkflow.training import History, Snapshot
@@ -21,6 +22,7 @@ _NAMES = {"full_frozen": "full frozen", "three_values": "three values"}
 
 def comparison_summary(
     scenario: schema.ComparisonScenario,
+    start: StartingMLP,
     dataset: Dataset,
     history: History,
     snapshots: Sequence[Snapshot],
@@ -33,6 +35,7 @@ def comparison_summary(
 
     Args:
         scenario: what was run.
+        start: the network before training.
         dataset: the data.
         history: of the training run.
         snapshots: all measured moments, the end of training last.
@@ -46,12 +49,12 @@ def comparison_summary(
         if history.steps is None
         else f"{history.steps[-1]} full-batch gradient-descent steps of {step_size:g} (t = {history.times[-1]:g})"
     )
-    sizes = "-".join(
-        map(str, [dataset.inputs[0].size, *scenario.network.hidden_widths, scenario.network.features, dataset.classes])
-    )
+    built = start.built
+    sizes = "-".join(map(str, [dataset.inputs[0].size, *built.hidden_widths, built.features, dataset.classes]))
     statements = (
         f"{dataset}.",
-        f"{scenario.network.activation} network {sizes}, {first.network.parameter_count()} parameters, {how}, loss "
+        *([f"{start.origin}."] if start.origin else []),
+        f"{built.activation} network {sizes}, {first.network.parameter_count()} parameters, {how}, loss "
         f"‖R‖²/(2Z), {z}.",
         *_statement_on_forecasts(comparisons),
     )

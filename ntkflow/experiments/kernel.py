@@ -57,6 +57,7 @@ def run_kernel(scenario: schema.KernelScenario, *, folder: Path, text: str, prog
         scenario=scenario,
         dataset=dataset,
         parameters=start.network.parameter_count(),
+        origin=start.origin,
         normalization=start.normalization,
         z=describe_loss_scale(scenario.loss_scale, loss_scale),
         loss_scale=loss_scale,

@@ -7,30 +7,24 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
-from pydantic import TypeAdapter, ValidationError
 
 from ntkflow import scenario as schema
 from ntkflow.data import Dataset
-from ntkflow.errors import CheckpointError, ScenarioError
+from ntkflow.errors import ScenarioError
 from ntkflow.experiments.networks import make_network
 from ntkflow.experiments.settings import named_key
+from ntkflow.experiments.stored_network import stored_network
 from ntkflow.networks import (
     AbstractAffine,
     AbstractBatchClassifier,
     AbstractClassifier,
-    load_checkpoint,
-    read_header,
     require_statistics,
     with_statistics_of,
 )
 from ntkflow.progress import Progress
 from ntkflow.training import Checkpoint, Problem, train_by_gradient_descent
-
-_BUILT: TypeAdapter[schema.BuiltNetwork] = TypeAdapter(schema.BuiltNetwork)
 
 
 class BatchMode(AbstractClassifier):
@@ -74,6 +68,7 @@ class StartingNetwork:
         normalization: which statistics are used, in words; empty for a network without.
         refresh: makes of the network at a moment the function of one sample whose kernel is measured.
         batch_mode: whether training normalises by the batch.
+        origin: the file that it is from, in words; empty for a new one.
     """
 
     network: AbstractClassifier
@@ -83,6 +78,7 @@ class StartingNetwork:
     normalization: str
     refresh: Callable[[AbstractClassifier], AbstractClassifier]
     batch_mode: bool
+    origin: str = ""
 
 
 def starting_network(scenario: schema.KernelScenario, dataset: Dataset, folder: Path) -> StartingNetwork:
@@ -97,28 +93,9 @@ def starting_network(scenario: schema.KernelScenario, dataset: Dataset, folder: 
         dataset = _shaped(scenario.network, dataset)
         network = _made(scenario.network, dataset, named_key(scenario.seed, "network"))
         return _with_statistics(scenario.network, scenario.network, network, dataset, 0)
-    path = folder / scenario.network.path
-    header = read_header(path)
-    try:
-        built = _BUILT.validate_python(header.details.get("network"))
-    except ValidationError:
-        raise CheckpointError(
-            "does not say how its network is built, or says what this version does not know",
-            place=str(path),
-            remedy="Give a network.ckpt that a scenario with checkpoint: {save: true} has left.",
-        ) from None
-    dataset = _shaped(built, dataset)
-    like = eqx.filter_eval_shape(lambda: _made(built, dataset, jax.random.key(0)))
-    try:
-        network, _ = load_checkpoint(path, like)
-    except CheckpointError as error:
-        raise CheckpointError(
-            error.what,
-            place=error.place,
-            remedy=f"The data of this scenario have inputs of shape {dataset.inputs.shape[1:]} and {dataset.classes} "
-            "classes; take those that the network was made for.",
-        ) from None
-    return _with_statistics(scenario.network, built, network, dataset, header.step)
+    stored = stored_network(scenario.network.path, dataset, folder)
+    start = _with_statistics(scenario.network, stored.built, stored.network, stored.dataset, stored.step)
+    return dataclasses.replace(start, origin=stored.origin)
 
 
 def trained(

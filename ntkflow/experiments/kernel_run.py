@@ -24,6 +24,7 @@ class KernelRun:
         scenario: what was asked for.
         dataset: the samples.
         parameters: how many the network has.
+        origin: the file that the network is from, in words; empty for a new one.
         normalization: which statistics its layers use, in words; empty for a network without.
         z: "Z = N = 80".
         loss_scale: Z.
@@ -37,6 +38,7 @@ class KernelRun:
     scenario: schema.KernelScenario
     dataset: Dataset
     parameters: int
+    origin: str
     normalization: str
     z: str
     loss_scale: float

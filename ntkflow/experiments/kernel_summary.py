@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ntkflow import scenario as schema
 from ntkflow.experiments.kernel_moment import KernelMoment, Structure
 from ntkflow.experiments.kernel_run import SYMBOLS, KernelRun
 from ntkflow.kernels import EIGENSPACES
@@ -49,13 +48,15 @@ def _statements(run: KernelRun) -> tuple[str, ...]:
             f"trained by {scenario.at[-1]} full-batch gradient-descent steps of {scenario.training.step_size:g} "
             f"(t = {run.times[-1]:g}) on the same samples, loss ‖R‖²/(2Z), {run.z}"
         )
-    network = {
-        "mlp": "A fully-connected network",
-        "resnet": "A residual network",
-        "vgg": "A VGG network",
-        "densenet": "A densely connected network",
-        "checkpoint": f"The network of {_path(run)}, saved at step {run.steps[0] - run.scenario.at[0]}",
-    }[scenario.network.kind]
+    network = (
+        run.origin
+        or {
+            "mlp": "A fully-connected network",
+            "resnet": "A residual network",
+            "vgg": "A VGG network",
+            "densenet": "A densely connected network",
+        }[scenario.network.kind]
+    )
     return (
         f"Kernels on {data.inputs.shape[0]} samples, {data.per_class} of each of {data.classes} classes "
         f"({data.name}, {data.normalization}).",
@@ -63,11 +64,6 @@ def _statements(run: KernelRun) -> tuple[str, ...]:
         *((run.normalization,) if run.normalization else ()),
         _what(run),
     )
-
-
-def _path(run: KernelRun) -> str:
-    network = run.scenario.network
-    return network.path if isinstance(network, schema.CheckpointNetwork) else ""
 
 
 def _what(run: KernelRun) -> str:

@@ -37,7 +37,7 @@ from ntkflow.scenario.kernel_kind import (
     Measurement,
 )
 from ntkflow.scenario.load import LoadedScenario, load_scenario, resolved_yaml
-from ntkflow.scenario.networks import MLP, VGG, BuiltNetwork, CheckpointNetwork, DenseNet, Network, ResNet
+from ntkflow.scenario.networks import MLP, VGG, BuiltNetwork, CheckpointNetwork, DenseNet, Network, ResNet, StoredMLP
 from ntkflow.scenario.regression_kind import (
     EmpiricalKernel,
     LinearKernel,
@@ -151,6 +151,7 @@ __all__ = [
     "StalledLoss",
     "StepSchedule",
     "StochasticTraining",
+    "StoredMLP",
     "TimeGrid",
     "Training",
     "TrainingEnsemble",

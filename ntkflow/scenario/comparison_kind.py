@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from ntkflow.scenario.common import MAX_COUNT, LossScale, Method, Model, PositiveFloat, PositiveInt, Seed, Solver
 from ntkflow.scenario.data_sources import Data
-from ntkflow.scenario.networks import MLP
+from ntkflow.scenario.networks import MLP, StoredMLP
 
 _AGAIN = "as many again, dense at first, after each snapshot"
 
@@ -117,13 +117,15 @@ class ComparisonScenario(Model):
     )
     data: Data = Field(description="Which samples.")
     # Full-batch training by the parameters' own gradients, without batch statistics: fully-connected networks only.
-    network: MLP = Field(description="Which network; fully connected, and in the standard parametrisation.")
+    network: Annotated[MLP | StoredMLP, Field(discriminator="kind")] = Field(
+        description="Which network; fully connected, and in the standard parametrisation."
+    )
     training: Training = Field(description="How it is trained.")
     forecast: Forecast = Field(default=Forecast(), description="What is forecast.")
 
     @model_validator(mode="after")
     def _readout_follows_its_gradient(self) -> ComparisonScenario:
-        if self.network.parametrization == "ntk":
+        if isinstance(self.network, MLP) and self.network.parametrization == "ntk":
             raise ValueError(
                 "network: parametrization: ntk lets W and b of the classifier move σ_w²/n and σ_b² times as fast as "
                 "their own gradients, which the forecasts do not know; take standard"

@@ -199,7 +199,7 @@ class CheckpointNetwork(Model):
     """A network that an earlier run saved."""
 
     kind: Literal["checkpoint"] = Field(description="The kind of network.")
-    path: str = Field(description="A network.ckpt, relative to the scenario.")
+    path: str = Field(description="A network.ckpt or a snapshot, relative to the scenario.")
     statistics: Statistics = Field(
         default="stored", description=_STATISTICS.format(stored="those in the file") + " For a network without: stored."
     )
@@ -210,6 +210,13 @@ class CheckpointNetwork(Model):
         if self.statistics == "stored" and self.reference != "samples":
             raise ValueError("reference: all is for statistics: batch, but they are stored in the checkpoint")
         return self
+
+
+class StoredMLP(Model):
+    """A fully-connected network that an earlier run saved."""
+
+    kind: Literal["checkpoint"] = Field(description="The kind of network.")
+    path: str = Field(description="A network.ckpt or a snapshot, relative to the scenario.")
 
 
 BuiltNetwork = Annotated[MLP | ResNet | VGG | DenseNet, Field(discriminator="kind")]
