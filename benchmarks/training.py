@@ -22,6 +22,7 @@ from typing import Any
 PEERS = Path(__file__).parent / "peers"
 
 PASSIVE = {"OMP_WAIT_POLICY": "passive"}
+TWO_DEVICES = {"JAX_NUM_CPU_DEVICES": "2"}
 KEEPING = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "2147483647"}
 
 
@@ -56,10 +57,14 @@ TABLES = {
         Contestant("PyTorch eager, keeping memory", "torch", "mlp-eager", KEEPING),
         Contestant("PyTorch compiled", "torch", "mlp-compiled", KEEPING),
     ],
-    "ensemble": [
-        Contestant("16 MLPs at once", "ntkflow", "ensemble-together"),
-        Contestant("one at a time", "ntkflow", "ensemble-one-by-one"),
-    ],
+    **{
+        f"ensemble-{width}": [
+            Contestant("16 MLPs by vmap", "ntkflow", f"ensemble-{width}-together"),
+            Contestant("one at a time", "ntkflow", f"ensemble-{width}-one-by-one"),
+            Contestant("by vmap, on two devices", "ntkflow", f"ensemble-{width}-devices", TWO_DEVICES),
+        ]
+        for width in (16, 32, 64, 128, 512)
+    },
 }
 
 

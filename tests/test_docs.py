@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import functools
 import importlib
 import importlib.util
 import io
@@ -85,6 +86,7 @@ def test_nothing_of_a_machine_or_a_registry_is_named(page: Path) -> None:
     assert not re.search(r"[A-Z]:\\|localhost|127\.0\.0\.1|pypi\.org|pythonhosted|index-url|proxy|registry", text, re.I)
 
 
+@functools.cache
 def defined_tests() -> dict[str, set[str]]:
     return {
         name(path): {node.name for node in ast.walk(ast.parse(read(path))) if isinstance(node, ast.FunctionDef)}

@@ -5,6 +5,7 @@ In ntkflow's own environment; see peer_rounds.py. Memory is kept as the command 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -12,11 +13,20 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from peer_rounds import MOMENTUM, STEP_SIZE, WEIGHT_DECAY, Round, TrainingSizes, images, serve
+from peer_rounds import MOMENTUM, SMOKE, STEP_SIZE, WEIGHT_DECAY, Round, TrainingSizes, images, serve
 
 from ntkflow.environment import keep_freed_memory
 from ntkflow.networks import MLP, ResNet
-from ntkflow.training import SGD, Constant, CrossEntropy, Recipe, train_epoch
+from ntkflow.training import (
+    SGD,
+    Constant,
+    CrossEntropy,
+    Recipe,
+    device_mesh,
+    replicate,
+    split_members,
+    train_epoch,
+)
 from ntkflow.training.ensemble import stack_members, train_ensemble_epoch
 from ntkflow.training.loop_form import Loop
 
@@ -51,13 +61,25 @@ def case(name: str, loop: Loop, sizes: TrainingSizes) -> tuple[Round, int]:
     return run, steps
 
 
-def ensemble(members: int, sizes: TrainingSizes) -> tuple[Round, int]:
-    """Rounds of an epoch of many MLPs at once; with no members, of a single one as often, one epoch after the other."""
+ENSEMBLES: dict[str, dict[str, int]] = {
+    "16": {"width": 16, "batch": 20, "image": 8, "ensemble_steps": 100},
+    "32": {"width": 32, "batch": 40, "image": 8, "ensemble_steps": 100},
+    "64": {"width": 64, "batch": 40, "image": 8, "ensemble_steps": 100},
+    "128": {"width": 128, "batch": 40, "image": 8, "ensemble_steps": 50},
+    "512": {"width": 512, "batch": 120, "image": 28, "ensemble_steps": 20},
+}
+"""Networks of digits whose steps are too small to keep a processor busy, up to one whose steps are not."""
+
+
+def ensemble(name: str, how: str, sizes: TrainingSizes) -> tuple[Round, int]:
+    """Rounds of an epoch of many MLPs: ``one-by-one``, ``together`` by vmap, or that shared out among ``devices``."""
     keep_freed_memory()
+    if sizes != SMOKE:
+        sizes = dataclasses.replace(sizes, **ENSEMBLES[name])
     problem = recipe(sizes, sizes.ensemble_steps)
     single = [problem.start(network("mlp", sizes, seed), jax.random.key(100 + seed)) for seed in range(sizes.members)]
     schedule = Constant(STEP_SIZE)
-    if not members:
+    if how == "one-by-one":
 
         def one_by_one() -> float:
             for i, state in enumerate(single):
@@ -66,6 +88,13 @@ def ensemble(members: int, sizes: TrainingSizes) -> tuple[Round, int]:
 
         return one_by_one, sizes.ensemble_steps * sizes.members
     states, schedules = stack_members(single), stack_members([schedule] * sizes.members)
+    if how == "devices":
+        mesh = device_mesh()
+        problem, states, schedules = (
+            replicate(problem, mesh),
+            split_members(states, mesh),
+            split_members(schedules, mesh),
+        )
 
     def together() -> float:
         nonlocal states
@@ -153,8 +182,11 @@ CASES = {
     "resnet-compiled": functools.partial(case, "resnet", "compiled"),
     "resnet-plain": plain,
     "mlp-ntkflow": functools.partial(case, "mlp", "auto"),
-    "ensemble-together": lambda sizes: ensemble(sizes.members, sizes),
-    "ensemble-one-by-one": lambda sizes: ensemble(0, sizes),
+    **{
+        f"ensemble-{name}-{how}": functools.partial(ensemble, name, how)
+        for name in ENSEMBLES
+        for how in ("one-by-one", "together", "devices")
+    },
 }
 
 if __name__ == "__main__":

@@ -232,7 +232,12 @@ class TrainingRun:
         return self.setup.moment(self._network(index), one, epoch, float(self.setup.times(one)[epoch]))
 
     def _network(self, index: int) -> AbstractClassifier:
-        return member(self.state, index).network if self.setup.stacked else self.state.network
+        """A member's network, on one device: everything but training is done there."""
+        network = member(self.state, index).network if self.setup.stacked else self.state.network
+        if self.setup.mesh is None:
+            return network
+        arrays, rest = eqx.partition(network, eqx.is_array)
+        return eqx.combine(jax.device_put(arrays, jax.devices()[0]), rest)
 
     def tree(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on, and all that was recorded: what a checkpoint holds."""
@@ -251,7 +256,7 @@ class TrainingRun:
         }
 
     def _take(self, tree: dict[str, Any]) -> None:
-        self.state, self._rule_state = tree["state"], tree["rule"]
+        self.state, self._rule_state = self.setup.placed(tree["state"]), tree["rule"]
         self.epochs, self.records, self.references = tree["epochs"], tree["records"], tree["references"]
         self.record_epochs, self.costs = tree["record_epochs"], tree["costs"]
         self.training_seconds = tree["training_seconds"]

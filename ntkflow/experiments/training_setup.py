@@ -10,10 +10,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array
 
 from ntkflow import scenario as schema
 from ntkflow.data import Dataset, Samples, made_up_images
+from ntkflow.errors import ScenarioError
 from ntkflow.experiments.networks import make_network
 from ntkflow.experiments.settings import named_key
 from ntkflow.experiments.sources import load_dataset
@@ -34,6 +36,10 @@ from ntkflow.training import (
     StalledLoss,
     Steps,
     TrainingState,
+    device_mesh,
+    replicate,
+    split_batches,
+    split_members,
     stack_members,
 )
 from ntkflow.training.observations import (
@@ -96,6 +102,7 @@ class TrainingSetup:
         loss_scale: Z.
         z: "Z = N = 80".
         normalization: which statistics the measured function uses, in words; empty for a network without.
+        mesh: the devices that share the members or the batches; None: there is one.
     """
 
     scenario: schema.TrainingScenario
@@ -110,6 +117,7 @@ class TrainingSetup:
     loss_scale: float
     z: str
     normalization: str
+    mesh: Mesh | None
 
     @property
     def stacked(self) -> bool:
@@ -135,12 +143,21 @@ class TrainingSetup:
             self.recipe.start(self.network(member), named_key(self.scenario.seed, "order of samples", str(member.seed)))
             for member in self.members
         ]
-        return stack_members(states) if self.stacked else states[0]
+        return self.placed(stack_members(states) if self.stacked else states[0])
+
+    def placed(self, state: TrainingState) -> TrainingState:
+        """A state on the devices that train it: members shared out, or a single run's parameters on each."""
+        if self.mesh is None:
+            return state
+        return split_members(state, self.mesh) if self.stacked else replicate(state, self.mesh)
 
     def schedule(self) -> AbstractSchedule:
         """η by epoch, stacked for an ensemble."""
         schedules = [self.schedule_of(member) for member in self.members]
-        return stack_members(schedules) if self.stacked else schedules[0]
+        if not self.stacked:
+            return schedules[0]
+        stacked = stack_members(schedules)
+        return stacked if self.mesh is None else split_members(stacked, self.mesh)
 
     def schedule_of(self, member: Member) -> AbstractSchedule:
         """A member's η by epoch."""
@@ -193,9 +210,12 @@ def training_setup(asked: schema.TrainingScenario, folder: Path) -> TrainingSetu
 
     Raises:
         DataError: data that cannot be used, or that are no images for a network that needs them.
-        ScenarioError: epochs that the run does not reach.
+        ScenarioError: epochs that the run does not reach, or devices that there are not, or that cannot have equal
+            shares.
     """
     scenario = asked.as_run
+    members = _members(scenario)
+    mesh = _mesh(scenario.devices)
     training, records = scenario.training, scenario.records
     made_up = _made_up(scenario)
     dataset = load_dataset(scenario.data, seed=scenario.seed, folder=folder, dtype=training.precision, samples=made_up)
@@ -210,6 +230,8 @@ def training_setup(asked: schema.TrainingScenario, folder: Path) -> TrainingSetu
         training.batch_per_class or dataset.per_class,
         training.precision,
     )
+    if mesh is not None:
+        recipe = _shared(recipe, mesh, len(members))
     observed = _observed(scenario, dataset, loss_scale)
     epochs = (
         record_epochs(training.epochs, records.count, records.spacing)
@@ -223,7 +245,7 @@ def training_setup(asked: schema.TrainingScenario, folder: Path) -> TrainingSetu
         dataset=dataset,
         made_up=made_up is not None,
         recipe=recipe,
-        members=_members(scenario),
+        members=members,
         observations=_observations(scenario),
         observed=observed,
         epochs=epochs,
@@ -231,7 +253,34 @@ def training_setup(asked: schema.TrainingScenario, folder: Path) -> TrainingSetu
         loss_scale=loss_scale,
         z=describe_loss_scale(scenario.loss_scale, loss_scale),
         normalization=_normalization(scenario, observed),
+        mesh=mesh,
     )
+
+
+def _mesh(devices: int) -> Mesh | None:
+    if devices == 1:
+        return None
+    known = jax.devices()
+    if len(known) < devices:
+        remedy = f"Set JAX_NUM_CPU_DEVICES={devices}" if known[0].platform == "cpu" else f"Write devices: {len(known)}"
+        raise ScenarioError(
+            f"{devices} devices, but JAX sees {len(known)} here ({', '.join(map(str, known))})",
+            place="devices",
+            remedy=f"{remedy}, or leave devices away.",
+        )
+    return device_mesh(known[:devices])
+
+
+def _shared(recipe: Recipe, mesh: Mesh, members: int) -> Recipe:
+    """The recipe where the devices need it: each has all samples."""
+    shares, what = (members, "members of the ensemble") if members > 1 else (recipe.batch_size, "samples of a batch")
+    if shares % mesh.size:
+        raise ScenarioError(
+            f"the {shares} {what} cannot be shared equally by {mesh.size} devices",
+            place="devices",
+            remedy=f"Take a number that divides {shares}, or leave devices away.",
+        )
+    return replicate(recipe, mesh) if members > 1 else split_batches(recipe, mesh)
 
 
 def _made_up(scenario: schema.TrainingScenario) -> Samples | None:

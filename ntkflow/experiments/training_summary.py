@@ -63,6 +63,7 @@ def _statements(run: TrainingRun) -> tuple[str, ...]:
         f"{network} of {count} parameters in {training.precision}, {many}trained for {run.epoch} epochs of "
         f"{recipe.steps_per_epoch} steps, {batches}; {loss}.",
         f"{_optimizer(training)}, {_schedule(training)}.",
+        *((_devices(run),) if setup.mesh is not None else ()),
         *((setup.normalization,) if setup.normalization else ()),
         *((_ended(run),) if run.ended else ()),
         *run.messages,
@@ -89,6 +90,12 @@ def _schedule(training: schema.StochasticTraining) -> str:
             return f"{first} throughout"
         case schema.StepSchedule(every=every, factor=factor):
             return f"{first}, divided by {factor:g} every {every} epochs"
+
+
+def _devices(run: TrainingRun) -> str:
+    shared = "The members of the ensemble were" if run.setup.stacked else "The samples of each batch were"
+    devices = [] if run.setup.mesh is None else run.setup.mesh.devices.flat
+    return f"{shared} shared out among {', '.join(map(str, devices))}."
 
 
 def _ended(run: TrainingRun) -> str:

@@ -76,10 +76,11 @@ def _draw(drawing: Drawing, theme: Theme) -> tuple[str, bytes]:
     with themed(theme):
         figure = drawing.draw()
         svg, png = io.StringIO(), io.BytesIO()
+        # The layout takes as long as the drawing, and every savefig would find it anew, twice.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
         # No date and no version of matplotlib: the files would differ from run to run, or from machine to machine.
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": "ntkflow", "Title": drawing.title})
         if theme == "light":
-            # The layout is found by now, and takes longer than the drawing.
-            figure.set_layout_engine("none")
             figure.savefig(png, format="png", dpi=_PNG_DPI, metadata={"Software": None})
     return svg.getvalue(), png.getvalue()

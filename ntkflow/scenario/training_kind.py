@@ -234,6 +234,11 @@ class TrainingScenario(Model):
     records: Records = Field(default=Records(), description="What is measured.")
     checkpoints: Checkpoints = Field(default=Checkpoints(), description="What is kept.")
     ensemble: TrainingEnsemble = Field(default=TrainingEnsemble(), description="How many runs, and how they differ.")
+    devices: Annotated[int, Field(ge=1, le=1024)] = Field(
+        default=1,
+        description="How many devices share the members of an ensemble, or the samples of each batch of a single run. "
+        "Sums are then in another order: results agree to rounding. A CPU is as many as JAX_NUM_CPU_DEVICES says.",
+    )
     smoke: bool = Field(
         default=False,
         description="A run of seconds that shows nothing but that it runs: two epochs, few samples, and, where the "
@@ -308,5 +313,6 @@ class TrainingScenario(Model):
                 "checkpoints": Checkpoints(),
                 "ensemble": ensemble,
                 "data": data,
+                "devices": 1,
             }
         )

@@ -7,7 +7,19 @@ from training.tiny import CLASSES, FEATURES, PER_CLASS, STEP, STEPS, WIDTH
 SNAPSHOTS = (0, 37)
 END = 300.0
 
+COLLAPSE = (
+    "data={source: digits, classes: 3, samples_per_class: 4, test_samples_per_class: 2}",
+    "network={kind: mlp, width: 8, hidden_layers: 1, features: 6, activation: tanh}",
+    "training.precision=float64",
+    "training.epochs=3",
+    "training.batch_per_class=2",
+    "records={epochs: [1], groups: [losses, collapse, block_values, invariant], kernel_samples_per_class: 2}",
+)
+"""Both scenarios alike, so that they share their programs."""
+
 REDUCED = {
+    "collapse_digits": COLLAPSE,
+    "collapse_mnist5k": COLLAPSE,
     # The tiny problem of the other tests, which have compiled for its shapes.
     "digits": (
         f"data.classes={CLASSES}",

@@ -19,7 +19,10 @@ from ntkflow.scenario import load_scenario
 
 NAMES = sorted(path.stem for path in SCENARIOS.glob("*.yaml"))
 
+_COLLAPSE = {"/training", "/losses", "/collapse", "/block_values", "/invariant", "/cost", "/scenario"}
 GROUPS = {
+    "collapse_digits": _COLLAPSE,
+    "collapse_mnist5k": _COLLAPSE,
     "digits": {"/theory", "/training", "/comparison", "/scenario"},
     "block_flow": {"/theory", "/scenario"},
     "regression": {"/theory", "/descent", "/scenario"},
@@ -33,6 +36,8 @@ GROUPS = {
     "residual_eigenspaces": {"/theory", "/scenario"},
 }
 STAGES = {
+    "collapse_digits": ["training", "measuring", "writing"],
+    "collapse_mnist5k": ["training", "measuring", "writing"],
     "digits": ["training", "measuring kernels", "forecasting", "writing"],
     "block_flow": ["integrating", "writing"],
     "regression": ["kernel", "closed forms", "writing"],

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import functools
+import json
+import os
 import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -295,8 +300,50 @@ def test_estimates_on_the_command_line(tmp_path: Path) -> None:
         ({"training": {"stopping": {"kind": "loss_below", "threshold": 0.1}}}, "leave batch_per_class away"),
         ({"training": {"optimizer": {"kind": "sgd", "nesterov": True}}}, "nesterov: true needs momentum"),
         ({"ensemble": {"step_sizes": [0.1, 0.1]}}, "a value is listed twice"),
+        ({"devices": 0}, "devices"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=re.escape(message)):
         scenario(**changes)
+
+
+def test_devices_that_there_are_not() -> None:
+    with pytest.raises(ScenarioError, match="devices: 3 devices, but JAX sees 1 here") as refusal:
+        experiment(scenario(devices=3), folder=Path(), text="")
+    assert "Set JAX_NUM_CPU_DEVICES=3" in str(refusal.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shared", [{}, {"ensemble": {"seeds": 2, "step_sizes": [0.05, 0.02]}}], ids=str)
+def test_two_devices_record_what_one_records_and_resume_bit_for_bit(tmp_path: Path, shared: dict[str, Any]) -> None:
+    """In processes of their own: the number of devices is fixed when JAX starts."""
+
+    def run(devices: int, output: Path, kill_after: float | None = None) -> str:
+        path = tmp_path / f"{devices}.yaml"
+        path.write_text(
+            json.dumps(described(devices=devices, training={"epochs": 40}, checkpoints={"every": 1}, **shared))
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ntkflow", "run", str(path), "--output", str(output)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "JAX_NUM_CPU_DEVICES": "2", "XLA_FLAGS": ""},
+        )
+        if kill_after is not None:
+            checkpoints = output / "checkpoints"
+            while process.poll() is None and not (checkpoints.is_dir() and len([*checkpoints.iterdir()]) > 1):
+                time.sleep(kill_after)
+            process.kill()
+        return process.communicate()[0]
+
+    assert "shared out" not in run(1, tmp_path / "one")
+    assert "shared out among TFRT_CPU_0, TFRT_CPU_1." in " ".join(run(2, tmp_path / "two").split())
+    run(2, tmp_path / "again", kill_after=0.05)
+    assert "Resumed from the checkpoint" in run(2, tmp_path / "again")
+    same_but_for_seconds(tmp_path / "two", tmp_path / "again")
+    one, two = tree(tmp_path / "one"), tree(tmp_path / "two")
+    for group in ("training", *GROUPS):
+        for name, values in one[group].data_vars.items():
+            np.testing.assert_allclose(two[group][name].values, values.values, rtol=1e-6, atol=1e-9, err_msg=name)

@@ -105,8 +105,8 @@ def expected() -> dict[str, np.ndarray]:
         pytest.param("random", "class", TSIT5, 1e-6, marks=pytest.mark.slow),
         ("random", "invariant", TSIT5, 1e-6),
         pytest.param("random", "invariant with samples", TSIT5, 1e-6, marks=pytest.mark.slow),
-        ("random", "invariant", RKC2, 1e-3),
-        ("E = 0", "invariant", TSIT5, 1e-6),
+        pytest.param("random", "invariant", RKC2, 1e-3, marks=pytest.mark.slow),
+        pytest.param("E = 0", "invariant", TSIT5, 1e-6, marks=pytest.mark.slow),
     ],
 )
 def test_against_differences(

@@ -193,6 +193,7 @@ def test_auto_takes_the_cheapest_that_fits_and_says_so() -> None:
     assert "jvp-vjp" in free.why
 
 
+@pytest.mark.slow
 def test_progress_and_devices() -> None:
     """Two devices share the work; forced, for there is one here."""
     program = """

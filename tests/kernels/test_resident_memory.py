@@ -16,6 +16,7 @@ def case(what: str, samples: int, **settings: object) -> Case:
     return {"what": what, "network": "mlp", "inputs": 16, "width": 128, "samples": samples, "settings": settings}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not POSSIBLE, reason=WHY_NOT)
 def test_the_resident_set_keeps_to_the_budget() -> None:
     """Each would take several times the budget in one part; a finished kernel may be held three times meanwhile."""

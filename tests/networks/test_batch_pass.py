@@ -17,6 +17,8 @@ from ntkflow.networks.channel_order import relu_of_sum
 GENERATOR = np.random.default_rng(0)
 IMAGES = jnp.asarray(GENERATOR.standard_normal((3, 2, 7, 6)))
 LAYERS = [(3, 1, None), (3, 2, None), (2, 1, 0), (1, 1, None), (1, 2, None), (1, 1, 1), (5, 3, 1)]
+FAST = [(3, 2, None), (1, 1, 1), (5, 3, 1)]
+"""One of each kind: a stride, a margin around single positions, a wide window with another margin than its half."""
 
 
 def in_batch(layer: Convolution, images: jax.Array) -> jax.Array:
@@ -33,7 +35,10 @@ def make(window: int, stride: int, padding: int | None, seed: int = 0) -> Convol
     )
 
 
-@pytest.mark.parametrize(("window", "stride", "padding"), LAYERS)
+@pytest.mark.parametrize(
+    ("window", "stride", "padding"),
+    [pytest.param(*layer, marks=() if layer in FAST else pytest.mark.slow) for layer in LAYERS],
+)
 def test_values_and_derivatives(window: int, stride: int, padding: int | None) -> None:
     layer = make(window, stride, padding)
     expected = convolve(np.asarray(IMAGES), np.asarray(layer.weight), stride, layer.padding)

@@ -106,6 +106,7 @@ def test_killed_at_random_moments(network: str, moments: int, tmp_path: Path) ->
         went_on = "Resumed from the checkpoint of epoch" in said
         resumed += went_on
         same(tmp_path / "whole", output)
-        print(f"{network}: killed after {after:.2f} s of {whole:.1f} s, {'went on' if went_on else 'began again'}: the same")
+        how = "went on" if went_on else "began again"
+        print(f"{network}: killed after {after:.2f} s of {whole:.1f} s, {how}: the same")
     # Starting up and drawing take a part of the time; without any resumed run nothing would have been tested.
     assert resumed >= moments // 4
