@@ -36,8 +36,8 @@ GROUPS = {
     "residual_eigenspaces": {"/theory", "/scenario"},
 }
 STAGES = {
-    "collapse_digits": ["training", "measuring", "writing"],
-    "collapse_mnist5k": ["training", "measuring", "writing"],
+    "collapse_digits": ["measuring", "training", "writing"],
+    "collapse_mnist5k": ["measuring", "training", "writing"],
     "digits": ["training", "measuring kernels", "forecasting", "writing"],
     "block_flow": ["integrating", "writing"],
     "regression": ["kernel", "closed forms", "writing"],

@@ -108,7 +108,7 @@ def test_what_makes_no_sense_together(overrides, said, example, complaint):
 
 def test_a_comparison_takes_fully_connected_networks_in_the_standard_parametrisation(example, complaint):
     said = complaint(example("descent"), "network={kind: vgg}")
-    assert "network.kind: expected 'mlp', found the text 'vgg'" in said
+    assert "network.kind: expected 'checkpoint' or 'mlp', found the text 'vgg'" in said
     said = complaint(example("descent"), "network={kind: mlp, parametrization: ntk, sigma_w: 1}")
     assert "which the forecasts do not know; take standard" in said
 

@@ -32,19 +32,19 @@ SPOILED = [
     pytest.param(
         "descent",
         ("width: 64", "widht: 64"),
-        f"s.yaml:9:3: network.widht: unknown key; did you mean 'width'? (known here: {NETWORK_KEYS})",
+        f"s.yaml:9:3: network.widht: unknown key; did you mean 'width'? (known for kind 'mlp': {NETWORK_KEYS})",
         id="mistyped key",
     ),
     pytest.param(
         "descent",
         ("width: 64", "WIDTH: 3"),
-        "s.yaml:9:3: network.WIDTH: unknown key; did you mean 'width'? (known here: " + NETWORK_KEYS + ")",
+        "s.yaml:9:3: network.WIDTH: unknown key; did you mean 'width'? (known for kind 'mlp': " + NETWORK_KEYS + ")",
         id="key in capitals",
     ),
     pytest.param(
         "descent",
         ("width: 64", "zzz: 64"),
-        f"s.yaml:9:3: network.zzz: unknown key (known here: {NETWORK_KEYS})",
+        f"s.yaml:9:3: network.zzz: unknown key (known for kind 'mlp': {NETWORK_KEYS})",
         id="key like no other",
     ),
     pytest.param(

@@ -21,7 +21,7 @@ def test_one_step_size_collapses_and_the_other_does_not(name: str, tmp_path: Pat
     with read_result(tmp_path / "out").tree() as tree:
         losses, collapse = tree["losses"].ds.load(), tree["collapse"].ds.load()
         alignment = tree["invariant"].ds["zero_mean_alignment"].sel(sample="kernels").load()
-    wrong = losses["misclassified"].sel(sample="training")
+    wrong = losses["misclassified"].sel(split="train")
     falls = np.empty((2, len(METRICS)))
     for member in range(2):
         fitted = wrong.isel(member=member).values == 0
