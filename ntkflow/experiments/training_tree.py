@@ -21,12 +21,15 @@ def training_tree(run: TrainingRun, text: str) -> xr.DataTree:
     setup = run.setup
     measured = np.flatnonzero(run.record_epochs >= 0)
     groups: dict[str, xr.Dataset] = {"/training": _training(run)}
+    unit = f"gradient-flow time ({setup.z})"
+    with_loss_scale = {"time": unit, "1/time": f"1 / {unit}"}
     for observation in setup.observations:
         variables: dict[str, Variable] = {}
         for variable in observation.variables(setup.observed):
             values = run.records[observation.name][variable.name][:, measured]
             names, values = _members(run, ("epoch", *variable.dims), values)
-            variables[variable.name] = (names, values, variable.units or "1", variable.long_name)
+            units = with_loss_scale.get(variable.units, variable.units or "1")
+            variables[variable.name] = (names, values, units, variable.long_name)
         labels = {
             name: list(values)
             for name, values in observation.coordinates(setup.observed).items()

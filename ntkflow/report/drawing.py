@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 from matplotlib.figure import Figure
 
+from ntkflow.report.powers import write_plain_powers
 from ntkflow.report.style import Theme, themed
 from ntkflow.results.folder import ResultFolder
 
@@ -76,6 +77,7 @@ def _draw(drawing: Drawing, theme: Theme) -> tuple[str, bytes]:
     with themed(theme):
         figure = drawing.draw()
         svg, png = io.StringIO(), io.BytesIO()
+        write_plain_powers(figure)
         # The layout takes as long as the drawing, and every savefig would find it anew, twice.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")

@@ -393,7 +393,7 @@ def test_checkpoints_that_do_not_fit(tmp_path: Path, runs: Runs) -> None:
     assert (
         "a.ckpt: holds another network: at .readout.weight it has float64[3, 6], and float64[4, 6] is needed\n" in other
     )
-    assert "inputs of shape (64,) and 4 classes" in other
+    assert "4 classes and inputs of shape (64,), 64 numbers each" in other
     (tmp_path / "a.ckpt").write_bytes(encode_checkpoint(initial(), step=0, seed=0))
     assert "does not say how its network is built" in said_of(tmp_path, network)
     assert "no such file" in said_of(tmp_path, "network={kind: checkpoint, path: b.ckpt}")
