@@ -25,24 +25,33 @@ def silent(stage: str, done: float, total: float) -> None:
 
 
 class PlainProgress:
-    """A line when a stage starts, when it ends, and every five seconds in between: for logs."""
+    """A line when a stage first starts, when it ends, and every five seconds in between: for logs.
+
+    Stages may take turns: each has the seconds that passed while it was the last one told.
+    """
 
     def __init__(self, stream: TextIO, every: float = 5.0) -> None:
         self._stream = stream
         self._every = every
         self._stage: str | None = None
-        self._started = self._last = 0.0
+        self._seconds: dict[str, float] = {}
+        self._since = self._last = 0.0
 
     def __call__(self, stage: str, done: float, total: float) -> None:
         """Write a line if there is news."""
         now = time.monotonic()
-        if stage != self._stage:
-            self._stage, self._started, self._last = stage, now, now
+        if self._stage is not None:
+            self._seconds[self._stage] += now - self._since
+        first = stage not in self._seconds
+        self._stage, self._since = stage, now
+        self._seconds.setdefault(stage, 0.0)
+        if first:
+            self._last = now
             if done < total:
                 self._line(f"{stage} …")
                 return
         if done >= total:
-            self._line(f"{stage}: done in {now - self._started:.1f} s")
+            self._line(f"{stage}: done in {self._seconds[stage]:.1f} s")
         elif now - self._last >= self._every:
             self._last = now
             self._line(f"{stage}: {100 * done / total:.0f} %")

@@ -135,7 +135,9 @@ class TrainingRun:
             if stop in setup.scenario.checkpoints.snapshots:
                 self._keep()
             self._save()
+        records = len(setup.epochs) * len(setup.members)
         progress("training", last, last)
+        progress("measuring", records, records)
 
     def prune(self) -> None:
         """Keep the last checkpoint only: the finished run, with the optimiser's state, as a part of the result."""
@@ -200,7 +202,9 @@ class TrainingRun:
     def _measure(self, progress: Progress, epoch: int | None = None) -> None:
         setup, started = self.setup, time.perf_counter()
         slot, epoch = int(np.argmax(self.record_epochs < 0)), self.epoch if epoch is None else epoch
+        members, total = len(setup.members), len(setup.epochs) * len(setup.members)
         for index, one in enumerate(setup.members):
+            progress("measuring", slot * members + index, total)
             if self.diverged[index] >= 0:
                 continue
             moment = self._moment(index, one, epoch)
@@ -223,7 +227,6 @@ class TrainingRun:
                 for variable, values in arrays.items():
                     self.records[name][variable][index, slot] = values
             self.costs[index, slot] = list(seconds.values())
-            progress("measuring", slot * len(setup.members) + index, len(setup.epochs) * len(setup.members))
         self.record_epochs[slot] = epoch
         self.training_seconds[slot] = self.seconds[TRAINING] - np.nansum(self.training_seconds[:slot])
         self.seconds[MEASURING] += time.perf_counter() - started

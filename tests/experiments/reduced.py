@@ -13,7 +13,7 @@ COLLAPSE = (
     "training.precision=float64",
     "training.epochs=3",
     "training.batch_per_class=2",
-    "records={epochs: [1], groups: [losses, collapse, block_values, invariant], kernel_samples_per_class: 2}",
+    "records={epochs: [1], groups: [losses, collapse, invariant], kernel_samples_per_class: 2}",
 )
 """Both scenarios alike, so that they share their programs."""
 

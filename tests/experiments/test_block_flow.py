@@ -111,6 +111,7 @@ def reduced(tmp_path_factory: pytest.TempPathFactory) -> tuple[xr.Dataset, str]:
     return run(folder, "representation=invariant", "samples=false", "solver.method=tsit5")
 
 
+@pytest.mark.slow
 def test_without_samples_by_the_invariant_it_is_the_same_flow(
     theory: xr.DataTree, reduced: tuple[xr.Dataset, str]
 ) -> None:

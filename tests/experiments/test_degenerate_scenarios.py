@@ -36,6 +36,7 @@ def test_classes_whose_samples_are_all_the_same(tmp_path: Path) -> None:
     assert not [text for text in result.summary.warnings if "within-class" in text]
 
 
+@pytest.mark.slow
 def test_descent_that_grows_beyond_all_numbers(tmp_path: Path) -> None:
     said = ntkflow(
         "run",

@@ -97,6 +97,7 @@ def several(*more: str):
     return load_scenario(SCENARIOS / "hyperbola.yaml", overrides).scenario
 
 
+@pytest.mark.slow
 def test_several_features_and_every_kind_of_start() -> None:
     outcome = experiment(several(), folder=SCENARIOS, text="")
     theory = outcome.tree["theory"].to_dataset()

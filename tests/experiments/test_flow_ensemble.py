@@ -221,6 +221,7 @@ def test_members_that_fail_are_nan_and_counted(tmp_path: Path) -> None:
     assert np.isfinite(combined["loss"].values).tolist() == [True, False]
 
 
+@pytest.mark.slow
 def test_bands_where_nothing_is_listed(phase: xr.DataTree) -> None:
     unlisted = phase.copy()
     unlisted["combinations"].attrs["listed"] = ""

@@ -19,7 +19,11 @@ from ntkflow.scenario import load_scenario
 
 NAMES = sorted(path.stem for path in SCENARIOS.glob("*.yaml"))
 
-_COLLAPSE = {"/training", "/losses", "/collapse", "/block_values", "/invariant", "/cost", "/scenario"}
+_COLLAPSE = {"/training", "/losses", "/collapse", "/invariant", "/cost", "/scenario"}
+SAME = {"collapse_mnist5k": "collapse_digits"}
+"""At its reduced size the one is the other."""
+RUN = [pytest.param(name, marks=pytest.mark.slow if name in SAME else ()) for name in NAMES]
+
 GROUPS = {
     "collapse_digits": _COLLAPSE,
     "collapse_mnist5k": _COLLAPSE,
@@ -75,7 +79,7 @@ def test_its_first_line_says_what_it_shows_and_how_long_it_takes(name: str) -> N
     assert re.fullmatch(r"# .{20,}\(.*(second|minute).*\)\.", first)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RUN)
 def test_the_terminal(name: str, runs: Runs) -> None:
     said = runs.said(name)
     assert said.out.rstrip().splitlines()[-1] == f"Report: {runs.folder(name) / 'report.html'}"
@@ -86,7 +90,7 @@ def test_the_terminal(name: str, runs: Runs) -> None:
     assert runs.result(name).summary.title in said.out
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RUN)
 def test_the_folder_is_complete(name: str, runs: Runs) -> None:
     folder = runs.folder(name)
     # Hashes and sizes are verified by reading it.
@@ -101,7 +105,7 @@ def test_the_folder_is_complete(name: str, runs: Runs) -> None:
     assert figures == {f"figures/{name}{kind}" for name in drawings for kind in (".svg", "-dark.svg", ".png")}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RUN)
 def test_the_summary_on_the_disk_is_the_one_that_is_read(name: str, runs: Runs) -> None:
     stored = json.loads((runs.folder(name) / "summary.json").read_text())
     summary = runs.result(name).summary
@@ -111,7 +115,7 @@ def test_the_summary_on_the_disk_is_the_one_that_is_read(name: str, runs: Runs) 
         assert item["definition"].strip(), item["name"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RUN)
 def test_groups_and_descriptions(name: str, runs: Runs) -> None:
     tree = runs.tree(name)
     assert {node.path for node in tree.subtree} - {"/"} == GROUPS[name]
@@ -127,7 +131,7 @@ def test_groups_and_descriptions(name: str, runs: Runs) -> None:
             assert node["part"].values.tolist() == ["global_mean", "class_means", "within_class"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RUN)
 def test_every_time_has_its_unit_with_z(name: str, runs: Runs) -> None:
     z = runs.tree(name)["scenario"].attrs["loss_scale"]
     assert z.startswith("Z = ")
@@ -142,7 +146,7 @@ def test_every_time_has_its_unit_with_z(name: str, runs: Runs) -> None:
     assert all(f"gradient-flow time ({z})" in unit for unit in units)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RUN)
 def test_what_was_run_is_kept(name: str, runs: Runs) -> None:
     kept = runs.folder(name) / "scenario.yaml"
     attributes = runs.tree(name)["scenario"].attrs
@@ -154,7 +158,7 @@ def test_what_was_run_is_kept(name: str, runs: Runs) -> None:
     assert runs.result(name).provenance["seed"] == expected.seed
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RUN)
 def test_figures_show_something(name: str, runs: Runs) -> None:
     for file in sorted((runs.folder(name) / "figures").iterdir()):
         if file.suffix == ".png":
@@ -171,7 +175,7 @@ def test_figures_show_something(name: str, runs: Runs) -> None:
             assert sum(element.tag.endswith(("path", "use", "image")) for element in root.iter()) > 20, file
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RUN)
 def test_the_report_opens_without_the_rest(name: str, runs: Runs) -> None:
     page = (runs.folder(name) / "report.html").read_text()
     figures = len(list((runs.folder(name) / "figures").glob("*.png")))

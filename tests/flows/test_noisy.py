@@ -118,6 +118,7 @@ def exact(times: jax.Array, brownian: np.ndarray) -> np.ndarray:
     return np.asarray(parts(START)["parts"]) * np.exp(-exponent / 8.0)
 
 
+@pytest.mark.slow
 def test_the_residual_along_given_paths(residuals: dict[float, NoisyPaths]) -> None:
     """The error of Heun's method along a path: first order in the step, and not Itô's solution."""
     expected = exact(TIMES, brownian())
@@ -269,6 +270,7 @@ def test_the_derivative_in_the_kernel(form: str) -> None:
     assert form == "residual" or not np.asarray(found.weight).any()
 
 
+@pytest.mark.slow
 def test_correlated_fluctuations(correlated: dict[float, NoisyPaths]) -> None:
     """∫x dt = σB − τx, so R is known along each path; the variance of x is (σ²/2τ)(1 − exp(−2t/τ))."""
     path = brownian()

@@ -138,6 +138,7 @@ def long_runs() -> dict[tuple[str, bool], Any]:
     return runs
 
 
+@pytest.mark.slow
 def test_representations_agree_over_a_long_run(long_runs: dict[tuple[str, bool], Any]) -> None:
     expected = reference(replace(SMALL, end=300 * SMALL.end))
     start = float(long_runs["sample", True].losses[0])

@@ -221,6 +221,7 @@ def at_the_end(solver, ends, *, classes, per_class, features) -> list[tuple[np.n
     return [(np.asarray(norms), int(steps)) for norms, steps in (run(jnp.asarray(end)) for end in ends)]
 
 
+@pytest.mark.slow
 def test_the_end_of_training_does_not_ring() -> None:
     """The explicit solver runs at its stability limit and leaves a residual at the level of its tolerance; the
     stabilised one lets it go below 1e-8."""

@@ -36,7 +36,12 @@ def described(network: str) -> dict[str, Any]:
             "epochs": 60,
             "batch_per_class": 4,
         },
-        "records": {"count": 20, "spacing": "linear", "kernel_samples_per_class": 3},
+        "records": {
+            "count": 20,
+            "spacing": "linear",
+            "groups": ["losses", "block_values"],
+            "kernel_samples_per_class": 3,
+        },
         "checkpoints": {"every": 1, "snapshots": [7, 30]},
     }
 

@@ -59,7 +59,7 @@ def dense(case: str, per_class: int = M) -> tuple[float, float, np.ndarray]:
     return np.linalg.eigvalsh((hessian + hessian.T) / 2)[-1], np.linalg.eigvalsh(gauss_newton)[-1], jacobian
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ["mlp", *(pytest.param(case, marks=pytest.mark.slow) for case in CASES[1:])])
 def test_against_dense_matrices(case: str) -> None:
     found, (sharpness, gauss_newton, _) = values(case)["sharpness"], dense(case)
     assert abs(sharpness / gauss_newton - 1) > 1e-3  # They are not the same.
