@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import tempfile
 
 import pytest
 
@@ -18,13 +18,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def told(clock: list[float], *calls: tuple[float, str, float]) -> list[str]:
     """The lines after calls at given times, each of ten in all."""
-    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
-    progress = PlainProgress(stream)
-    for at, stage, done in calls:
-        clock[0] = 100.0 + at
-        progress(stage, done, 10)
-    stream.seek(0)
-    return stream.read().splitlines()
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as stream:
+        progress = PlainProgress(stream)
+        for at, stage, done in calls:
+            clock[0] = 100.0 + at
+            progress(stage, done, 10)
+        stream.seek(0)
+        return stream.read().splitlines()
 
 
 def test_a_stage_from_its_start_to_its_end(clock: list[float]) -> None:
