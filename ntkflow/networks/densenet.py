@@ -58,7 +58,7 @@ class PreactivatedConvolution(eqx.Module):
     ) -> tuple[Float[Array, "outputs rows columns"], "PreactivatedConvolution"]:
         """One image, and the layer with its statistics."""
         z, norm = self.norm.apply(a, batch_axis)
-        return self.convolution(jax.nn.relu(z)), eqx.tree_at(lambda layer: layer.norm, self, norm)
+        return self.convolution.apply(jax.nn.relu(z), batch_axis), eqx.tree_at(lambda layer: layer.norm, self, norm)
 
 
 class DenseLayer(eqx.Module):
@@ -181,7 +181,7 @@ class DenseNet(AbstractBatchClassifier):
                 network.
         """
         require_image("DenseNet", x, self.stem.weight)
-        a = self.stem(x)
+        a = self.stem.apply(x, batch_axis)
         blocks, transitions = [], []
         for index, block in enumerate(self.blocks):
             layers = []
