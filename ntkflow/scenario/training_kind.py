@@ -241,8 +241,8 @@ class TrainingScenario(Model):
     )
     smoke: bool = Field(
         default=False,
-        description="A run of seconds that shows nothing but that it runs: two epochs, few samples, and, where the "
-        "data are files of the user's, made-up images of their shape.",
+        description="A short run, mostly compilation, that shows only that it runs: two epochs, few samples, and, "
+        "where the data are files of the user's, made-up images of their shape.",
     )
 
     @model_validator(mode="after")
