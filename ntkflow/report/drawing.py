@@ -78,7 +78,7 @@ def _draw(drawing: Drawing, theme: Theme) -> tuple[str, bytes]:
         figure = drawing.draw()
         svg, png = io.StringIO(), io.BytesIO()
         write_plain_powers(figure)
-        # The layout takes as long as the drawing, and every savefig would find it anew, twice.
+        # The layout takes as long as the drawing: it is found once, for both files.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
         # No date and no version of matplotlib: the files would differ from run to run, or from machine to machine.

@@ -137,7 +137,7 @@ def run_ensemble_steps(
         )
     form = chosen_loop(loop, states.network)
     found: list[HostValues] = []
-    # XLA's convolutions with weights of several members take longer on a CPU than the members one after the other.
+    # Apart, members are single runs bit for bit; XLA has no fast convolution with weights of several members on a CPU.
     apart = loop == "auto" and form == "dispatched" and not _shared_out(states)
     for count in pieces(recipe, int(at[0]), steps):
         if apart:
