@@ -120,8 +120,6 @@ def run_ensemble_steps(
 ) -> tuple[TrainingState, EnsembleRecord]:
     """:func:`ntkflow.training.run_steps` of every member at once; arguments as :func:`train_ensemble_epoch`.
 
-    With ``loop="auto"``, networks with convolutions on a CPU take these steps one member after the other.
-
     Raises:
         ValueError: no steps, members at different steps, or not as many schedules as states.
         DivergenceError: every member diverged.
@@ -137,13 +135,8 @@ def run_ensemble_steps(
         )
     form = chosen_loop(loop, states.network)
     found: list[HostValues] = []
-    # Apart, members are single runs bit for bit; XLA has no fast convolution with weights of several members on a CPU.
-    apart = loop == "auto" and form == "dispatched" and not _shared_out(states)
     for count in pieces(recipe, int(at[0]), steps):
-        if apart:
-            states, values = _one_after_the_other(recipe, states, schedules, count)
-        else:
-            states, values = advance(recipe, states, schedules, count, form, members=True)
+        states, values = advance(recipe, states, schedules, count, form, members=True)
         found.append(values)
     record = EnsembleRecord(
         int(at[0]),
@@ -159,23 +152,3 @@ def run_ensemble_steps(
             remedy=f"Try {float(schedules.step_size.min()) / 10:.2g}.",
         )
     return states, record
-
-
-def _one_after_the_other(
-    recipe: Recipe, states: TrainingState, schedules: AbstractSchedule, count: int
-) -> tuple[TrainingState, HostValues]:
-    done = [
-        advance(recipe, member(states, i), member(schedules, i), count, "dispatched")
-        for i in range(member_count(states))
-    ]
-    values = [values for _, values in done]
-    return stack_members([state for state, _ in done]), HostValues(
-        np.stack([one.loss for one in values], axis=1),
-        np.stack([one.accuracy for one in values], axis=1),
-        np.stack([one.gradient_norm for one in values]),
-    )
-
-
-def _shared_out(states: TrainingState) -> bool:
-    """Whether the members are on several devices."""
-    return len(states.step.devices()) > 1

@@ -59,25 +59,6 @@ def test_a_member_is_the_run_alone(loop: str) -> None:
         assert record.gradient_norm[index] == pytest.approx(alone.gradient_norm, rel=1e-12)
 
 
-def test_members_with_convolutions_are_the_runs_alone_bit_for_bit() -> None:
-    """On a CPU they take turns, by the programs of single runs."""
-    problem, net = convolutional()
-    sizes = (0.05, 0.02)
-    stacked = stack_members([problem.start(net, jax.random.key(seed)) for seed in range(2)])
-    schedules = stack_members([constant(size) for size in sizes])
-    for steps in (1, 2):
-        stacked, record = run_ensemble_steps(problem, stacked, schedules, steps)
-    assert record.losses.shape == (2, 2)
-    for index, size in enumerate(sizes):
-        state = problem.start(net, jax.random.key(index))
-        for steps in (1, 2):
-            state, alone = run_steps(problem, state, constant(size), steps)
-        assert same_bits(member(stacked, index), state)
-        assert np.array_equal(record.losses[:, index], alone.losses)
-        assert np.array_equal(record.accuracies[:, index], alone.accuracies)
-        assert record.gradient_norm[index] == alone.gradient_norm
-
-
 def test_with_batch_normalisation() -> None:
     problem, net = convolutional()
     states = [problem.start(net, jax.random.key(seed)) for seed in range(2)]
