@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
+from scipy import special
 
 
 def student_interval(
@@ -18,7 +18,7 @@ def student_interval(
     Raises:
         ValueError: a level outside (0, 1).
     """
-    reach = stats.t.ppf(_upper(level), degrees) * standard_errors
+    reach = special.stdtrit(degrees, _upper(level)) * standard_errors
     return np.stack([values - reach, values + reach], axis=-1)
 
 
@@ -41,7 +41,7 @@ def skewed_interval(
     Raises:
         ValueError: a level outside (0, 1).
     """
-    reach = stats.t.ppf(_upper(level), degrees)
+    reach = special.stdtrit(degrees, _upper(level))
     lower, upper = (values - standard_errors * _inverse(h, skewness) for h in (reach, -reach))
     return np.stack([lower, upper], axis=-1)
 

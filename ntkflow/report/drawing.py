@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from matplotlib.figure import Figure
 
 from ntkflow.report.powers import write_plain_powers
-from ntkflow.report.style import Theme, themed
+from ntkflow.report.style import darkened, has_colours_of_its_theme_in_images, themed
 from ntkflow.results.folder import ResultFolder
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -26,8 +26,8 @@ class Drawing:
         title: what it is, in a few words.
         caption: what the axes, colours and lines mean, in full sentences; it stands for the figure to those who
             cannot see it.
-        draw: makes a new ``matplotlib.figure.Figure``, never through pyplot. It is called once for each theme and takes
-            its colours from :mod:`ntkflow.report.style`.
+        draw: makes a new ``matplotlib.figure.Figure``, never through pyplot. It takes its colours from
+            :mod:`ntkflow.report.style`, and none from elsewhere but those of colour maps.
     """
 
     name: str
@@ -54,9 +54,16 @@ class RenderedFigure:
 
 def render(drawing: Drawing) -> RenderedFigure:
     """Draws a figure in both themes. The same drawing gives the same bytes each time."""
-    light, png = _draw(drawing, "light")
-    dark, _ = _draw(drawing, "dark")
-    return RenderedFigure(drawing.name, drawing.title, drawing.caption, light, dark, png)
+    with themed("light"):
+        figure, light = _draw(drawing)
+        png = io.BytesIO()
+        figure.savefig(png, format="png", dpi=_PNG_DPI, metadata={"Software": None})
+    if has_colours_of_its_theme_in_images(figure):
+        with themed("dark"):
+            dark = _draw(drawing)[1]
+    else:
+        dark = darkened(light)
+    return RenderedFigure(drawing.name, drawing.title, drawing.caption, light, dark, png.getvalue())
 
 
 def write_figures(folder: ResultFolder, drawings: Iterable[Drawing]) -> tuple[RenderedFigure, ...]:
@@ -73,16 +80,13 @@ def write_figures(folder: ResultFolder, drawings: Iterable[Drawing]) -> tuple[Re
     return tuple(rendered)
 
 
-def _draw(drawing: Drawing, theme: Theme) -> tuple[str, bytes]:
-    with themed(theme):
-        figure = drawing.draw()
-        svg, png = io.StringIO(), io.BytesIO()
-        write_plain_powers(figure)
-        # The layout takes as long as the drawing: it is found once, for both files.
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
-        # No date and no version of matplotlib: the files would differ from run to run, or from machine to machine.
-        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": "ntkflow", "Title": drawing.title})
-        if theme == "light":
-            figure.savefig(png, format="png", dpi=_PNG_DPI, metadata={"Software": None})
-    return svg.getvalue(), png.getvalue()
+def _draw(drawing: Drawing) -> tuple[Figure, str]:
+    """The figure in the theme of the moment, laid out, and its SVG."""
+    figure, svg = drawing.draw(), io.StringIO()
+    write_plain_powers(figure)
+    # The layout takes as long as the drawing: it is found once, for all files.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    # No date and no version of matplotlib: the files would differ from run to run, or from machine to machine.
+    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": "ntkflow", "Title": drawing.title})
+    return figure, svg.getvalue()

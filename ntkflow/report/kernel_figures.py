@@ -10,16 +10,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import rcParams
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 
 from ntkflow.report.axes import PART_LABELS, positive
 from ntkflow.report.drawing import Drawing
-from ntkflow.report.style import colour, part_colour
+from ntkflow.report.style import colour, diverging, part_colour
 
 _PIXELS = 200
 """Up to so many samples each entry is a pixel of its own; with more, pixels are means, and the file stays small."""
@@ -160,7 +158,7 @@ def _heat_map(
     measured, fitted, missed = figure.subplots(1, 3)
     image = _matrix(measured, matrix, vmin=low, vmax=high)
     _matrix(fitted, block, vmin=low, vmax=high)
-    difference = _matrix(missed, left_over, vmin=-largest, vmax=largest, cmap=_diverging())
+    difference = _matrix(missed, left_over, vmin=-largest, vmax=largest, cmap=diverging())
     # The map of colours is the same in both themes, and so is what can be seen on it.
     inks = ("#ffffff", "#ffffff", colour("ink"))
     for axes, title, ink in zip((measured, fitted, missed), (symbol, "block", "difference"), inks, strict=True):
@@ -195,12 +193,6 @@ def _boundaries(axes: Axes, classes: int, per_class: int, ink: str) -> None:
     )
     axes.set_yticks([])
     axes.tick_params(length=0, labelsize=8)
-
-
-def _diverging() -> LinearSegmentedColormap:
-    return LinearSegmentedColormap.from_list(
-        "difference", [colour("blue"), rcParams["figure.facecolor"], colour("vermillion")]
-    )
 
 
 def _spectra(spectra: Sequence[np.ndarray], predicted: Sequence[float], symbol: str) -> Figure:

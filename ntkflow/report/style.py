@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import re
 from collections.abc import Iterator
 from typing import Any, Literal, get_args
 
 import matplotlib.style
 from cycler import cycler
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
 
 Theme = Literal["light", "dark"]
 THEMES: tuple[Theme, ...] = get_args(Theme)
@@ -20,7 +23,7 @@ THEMES: tuple[Theme, ...] = get_args(Theme)
 PAGE: dict[Theme, str] = {"light": "#fdfdfb", "dark": "#17191c"}
 INK: dict[Theme, str] = {"light": "#1d2125", "dark": "#e4e4df"}
 _FAINT: dict[Theme, str] = {"light": "#e2e2dc", "dark": "#33373c"}
-_AXES: dict[Theme, str] = {"light": "#6b7075", "dark": "#9a9ea3"}
+_AXES: dict[Theme, str] = {"light": "#6b7076", "dark": "#9a9ea3"}
 
 COLOURS: dict[Theme, dict[str, str]] = {
     "light": {
@@ -53,6 +56,20 @@ SOURCES: dict[str, dict[str, Any]] = {
 }
 """The line of each source of a curve: the trained network, its whole frozen kernel, the kernel's three block values."""
 
+RUNGS: dict[str, tuple[str, Any]] = {
+    "linearized": ("sky", (0, (6.0, 1.5, 1.0, 1.5))),
+    "updated_linear": ("orange", (0, (6.0, 1.5, 1.0, 1.5))),
+    "updated": ("orange", (0, (5.0, 2.0))),
+    "full_frozen": ("blue", "solid"),
+    "neuron_diagonal": ("sky", "solid"),
+    "isotropic": ("green", "solid"),
+    "within_spectrum": ("green", (0, (5.0, 2.0))),
+    "matrix_blocks": ("purple", "solid"),
+    "neuron_values": ("purple", (0, (5.0, 2.0))),
+    "three_values": ("vermillion", "solid"),
+}
+"""The colour and the dashes of each model of the kernel where they are all in one figure."""
+
 _current: contextvars.ContextVar[Theme] = contextvars.ContextVar("theme", default="light")
 
 
@@ -72,6 +89,12 @@ def line(part: str, source: str) -> dict[str, Any]:
     return {"color": part_colour(part), **SOURCES[_known(source, SOURCES)]}
 
 
+def rung_line(model: str) -> dict[str, Any]:
+    """The keyword arguments of ``Axes.plot`` for the curve of one model of the kernel."""
+    name, dashes = RUNGS[_known(model, RUNGS)]
+    return {"color": colour(name), "linestyle": dashes, "linewidth": 1.5}
+
+
 @contextlib.contextmanager
 def themed(theme: Theme) -> Iterator[None]:
     """Figures made inside have the look of ``theme``. Settings of before come back at the end."""
@@ -82,6 +105,36 @@ def themed(theme: Theme) -> Iterator[None]:
             yield
     finally:
         _current.reset(token)
+
+
+def diverging() -> LinearSegmentedColormap:
+    """From blue over the colour of the page to vermillion, in the theme that is being drawn: for differences."""
+    theme = _current.get()
+    ends = COLOURS[theme]["blue"], PAGE[theme], COLOURS[theme]["vermillion"]
+    return LinearSegmentedColormap.from_list(_DIVERGING, ends)
+
+
+def has_colours_of_its_theme_in_images(figure: Figure) -> bool:
+    """Whether a figure holds an image with :func:`diverging`, whose pixels are of one theme."""
+    return any(image.get_cmap().name == _DIVERGING for axes in figure.axes for image in axes.get_images())
+
+
+_DIVERGING = "ntkflow difference"
+
+
+def darkened(svg: str) -> str:
+    """A figure that was drawn in the light theme, in the dark one: colour by colour, half the time of drawing it again.
+
+    No two colours of the light theme are alike, and lines and texts have no others. Images keep their pixels.
+    """
+    return _HEX.sub(lambda found: _DARK.get(found[0].lower(), found[0]), svg)
+
+
+_HEX = re.compile(r"#[0-9a-fA-F]{6}\b")
+_DARK = {
+    **{COLOURS["light"][name]: COLOURS["dark"][name] for name in COLOURS["light"]},
+    **{kind["light"]: kind["dark"] for kind in (PAGE, INK, _FAINT, _AXES)},
+}
 
 
 def rc(theme: Theme) -> dict[str, Any]:

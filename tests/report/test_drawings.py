@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pytest
+from report.training_tree import training_tree
 
-from ntkflow.report import Drawing, render, write_figures
+from ntkflow.report import Drawing, kernel_heat_map, render, style, themed, training_drawings, write_figures
+from ntkflow.report.drawing import _draw
 from ntkflow.report.encoding import data_uri, natural_width
 from ntkflow.report.style import COLOURS, PAGE, THEMES
 from ntkflow.results import ResultFolder
@@ -76,3 +80,31 @@ def test_natural_width(svg: str, width: int) -> None:
 
 def test_data_uri() -> None:
     assert data_uri("<svg/>") == "data:image/svg+xml;base64,PHN2Zy8+"
+
+
+def drawn_in_the_dark(drawing: Drawing) -> str:
+    """As the light one is drawn, in the other theme; what render() spares itself."""
+    with themed("dark"):
+        return _draw(drawing)[1]
+
+
+def without_ids(svg: str) -> str:
+    """Markers and clips are numbered by what they look like, colour included."""
+    return re.sub(r"\b[mphi](?:mage)?[0-9a-f]{10}\b", "id", svg)
+
+
+def test_the_dark_one_is_what_drawing_it_again_gives(drawing: Drawing) -> None:
+    tree = training_tree((0, 1, 2, 4, 8))
+    others = [item for item in training_drawings(tree) if item.name in ("block_values", "cost")]
+    heat_map = kernel_heat_map(np.eye(6) + 0.5, 3, (1.5, 0.5, 0.5), name="kernel", symbol="Θ")
+    for item in (drawing, heat_map, *others):
+        figure = render(item)
+        dark = drawn_in_the_dark(item)
+        assert without_ids(figure.svg_dark) == without_ids(dark), item.name
+        assert figure.svg_dark != figure.svg_light
+
+
+def test_no_two_colours_of_the_light_theme_are_alike() -> None:
+    """Else one could not be told from the other when they are darkened."""
+    light = style._DARK
+    assert len(light) == len(COLOURS["light"]) + 4
