@@ -82,6 +82,11 @@ class MLP(Model):
         """Neurons of each hidden layer, one by one."""
         return (self.width,) * self.hidden_layers if self.widths is None else self.widths
 
+    @property
+    def miniature(self) -> MLP:
+        """The network of a smoke test: this one, which takes seconds."""
+        return self
+
 
 class ResNet(Model):
     """A residual network for small images: three stages of 3×3 convolutions with batch normalisation, then a mean."""
@@ -122,6 +127,11 @@ class ResNet(Model):
             )
         return self
 
+    @property
+    def miniature(self) -> ResNet:
+        """The network of a smoke test: of the same kind, with as few layers and channels as take seconds to compile."""
+        return self.model_copy(update={"depth": 8, "channels": tuple(min(size, 16) for size in self.channels)})
+
 
 class VGG(Model):
     """A VGG network: five stages of 3×3 convolutions, each ended by maximum pooling, then two dense layers; batch
@@ -161,6 +171,12 @@ class VGG(Model):
             raise ValueError(f"the head has two dense layers, not {len(head)}")
         return head
 
+    @property
+    def miniature(self) -> VGG:
+        """The network of a smoke test: of the same kind, with as few layers and channels as take seconds to compile."""
+        channels, head = (tuple(min(size, 16) for size in sizes) for sizes in (self.channels, self.head))
+        return self.model_copy(update={"depth": 11, "channels": channels, "head": head})
+
 
 class DenseNet(Model):
     """A densely connected network with bottlenecks: three blocks of 3×3 convolutions whose outputs are put together;
@@ -193,6 +209,12 @@ class DenseNet(Model):
                 raise ValueError(f"compression: {self.compression:g} leaves none of {size} channels; take more")
             size = int(self.compression * size)
         return self
+
+    @property
+    def miniature(self) -> DenseNet:
+        """The network of a smoke test: of the same kind, with as few layers and channels as take seconds to compile."""
+        changes = {"depth": 10, "growth": min(self.growth, 8), "compression": max(self.compression, 0.5)}
+        return self.model_copy(update=changes)
 
 
 class CheckpointNetwork(Model):

@@ -241,8 +241,9 @@ class TrainingScenario(Model):
     )
     smoke: bool = Field(
         default=False,
-        description="A short run, mostly compilation, that shows only that it runs: two epochs, few samples, and, "
-        "where the data are files of the user's, made-up images of their shape.",
+        description="A short run, mostly compilation, that shows only that it runs: two epochs, few samples, a network "
+        "of the same kind with few layers and channels, and, where the data are files of the user's, made-up images of "
+        "their shape. What the whole run takes, `ntkflow estimate` says.",
     )
 
     @model_validator(mode="after")
@@ -286,7 +287,7 @@ class TrainingScenario(Model):
         if not self.smoke:
             return self
         m, batch = self.data.samples_per_class, self.training.batch_per_class
-        batch = None if batch is None else min(batch, 4)
+        batch = None if batch is None else min(batch, 2)
         m = min(m, 4 if batch is None else 2 * batch)
         training = self.training.model_copy(update={"epochs": min(self.training.epochs, 2), "batch_per_class": batch})
         kernel = min(self.records.kernel_samples_per_class, 2)
@@ -308,6 +309,7 @@ class TrainingScenario(Model):
         data = self.data.model_copy(update={"samples_per_class": m, "test_samples_per_class": 2})
         return self.model_copy(
             update={
+                "network": self.network.miniature,
                 "training": training,
                 "records": records,
                 "checkpoints": Checkpoints(),

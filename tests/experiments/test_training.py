@@ -261,6 +261,9 @@ def test_the_papers_runs_validate_in_full_and_in_miniature(path: Path) -> None:
     assert isinstance(small, TrainingScenario)
     assert small.as_run.training.epochs == 2
     assert small.as_run.data.samples_per_class <= 8
+    assert small.as_run.network.kind == found.network.kind
+    assert small.as_run.network.depth <= 11
+    assert found.as_run.network == found.network
     SCENARIO.validate_python(small.as_run.model_dump(mode="json"))
 
 
