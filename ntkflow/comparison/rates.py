@@ -51,14 +51,33 @@ def measure_rate(times: Float[np.ndarray, " times"], norms: Float[np.ndarray, " 
     return MeasuredRate(-_slope(t, log), abs(halves[0] - halves[1]) / 2, float(t[0]), float(t[-1]))
 
 
-def gradient_descent_rate(rate: Float[np.ndarray, "..."], step_size: float) -> Float[np.ndarray, "..."]:
-    """The rate −log|1 − ηr|/η per unit of time t = η·step at which gradient descent decays where the flow decays at r.
+def gradient_descent_rate(
+    rate: Float[np.ndarray, "..."], step_size: float, momentum: float = 0.0, *, nesterov: bool = False
+) -> Float[np.ndarray, "..."]:
+    """The rate −log|ϱ|(1 − β)/η per unit of time t = ηk/(1 − β) at which k steps of gradient descent decay where the
+    flow decays at r.
 
-    Gradient descent multiplies a mode by 1 − ηr a step (paper 3, (13)–(15)). For ηr ≪ 1 it is the flow's rate;
-    infinite at ηr = 1, negative (growth) beyond ηr = 2.
+    With x = ηr, ϱ is the larger root of ϱ² − (1 + β − x)ϱ + β, with Nesterov of ϱ² − (1 + β)(1 − x)ϱ + β(1 − x)
+    (``docs/theory/training.md``); 1 − x without momentum (paper 3, (13)–(15)). For small x it is the flow's rate; where
+    the roots are complex, that of the envelope. Infinite at x = 1 without momentum, negative (growth) where descent is
+    unstable.
+
+    Args:
+        rate: r, of any shape.
+        step_size: η.
+        momentum: β in [0, 1).
+        nesterov: which of the two.
     """
+    x = step_size * np.asarray(rate, dtype=float)
+    if nesterov:
+        trace, product = (1 + momentum) * (1 - x), momentum * (1 - x)
+    else:
+        trace, product = 1 + momentum - x, np.full_like(x, momentum)
+    discriminant = trace**2 - 4 * product
+    real = (np.abs(trace) + np.sqrt(np.maximum(discriminant, 0.0))) / 2
+    size = np.where(discriminant < 0, np.sqrt(np.maximum(product, 0.0)), real)
     with np.errstate(divide="ignore"):
-        return -np.log(np.abs(1 - step_size * rate)) / step_size
+        return -np.log(size) * (1 - momentum) / step_size
 
 
 def _slope(t: Float[np.ndarray, " times"], y: Float[np.ndarray, " times"]) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ntkflow import scenario as schema
 from ntkflow.collapse import METRICS
+from ntkflow.experiments.training_rates import rates_group
 from ntkflow.experiments.training_run import MEASURING, SAVING, TRAINING, TrainingRun, parameter_count
 from ntkflow.results import Cell, Column, Quantity, Summary, Table
 from ntkflow.training.observations import cost_names
@@ -21,6 +22,8 @@ _SHORT = {
     "nc3_unit_means": "NC3",
     "nc4_disagreement": "NC4",
 }
+PARTS = ("global mean", "class means", "within class")
+"""Of the residual, in the order in which records have them."""
 _ROWS = 12
 """Rows of a table over epochs, the first and the last among them."""
 
@@ -29,7 +32,9 @@ def training_summary(run: TrainingRun) -> Summary:
     """Statements, numbers with definitions, what was measured over epochs, members of an ensemble, costs, warnings."""
     scenario = run.setup.scenario
     description = scenario.description.strip()
-    tables = [_members(run)] if run.setup.stacked else [_over_epochs(run), *_collapse(run), *_kernels(run)]
+    tables = [_members(run)]
+    if not run.setup.stacked:
+        tables = [_over_epochs(run), *_rates(run), *_collapse(run), *_kernels(run)]
     return Summary(
         title=scenario.name,
         kind="training",
@@ -187,7 +192,6 @@ def _over_epochs(run: TrainingRun) -> Table:
             Column("test", "", f"Share of {observed.of_tests} classified right."),
         ]
     if "residuals" in run.records:
-        parts = ("global mean", "class means", "within class")
         columns += [
             Column(
                 part,
@@ -195,7 +199,7 @@ def _over_epochs(run: TrainingRun) -> Table:
                 f"‖·‖_F of the residual R = f(X) − Y's {part} part over {observed.of_training}; the loss is the sum of "
                 "the three squares over 2Z.",
             )
-            for part in parts
+            for part in PARTS
         ]
     for record in _rows(run):
         row = list(_when(run, record))
@@ -206,6 +210,32 @@ def _over_epochs(run: TrainingRun) -> Table:
             row += [float(value) for value in run.records["residuals"]["residual_norm"][0, record]]
         cells.append(tuple(row))
     return Table("Training over epochs", tuple(columns), tuple(cells))
+
+
+def _rates(run: TrainingRun) -> list[Table]:
+    group = rates_group(run)
+    if group is None:
+        return []
+    columns, text = list(_moment(run)), {name: str(group[name].attrs["long_name"]) for name in group.data_vars}
+    for part in PARTS:
+        columns += [
+            Column(part, "1/time", f"Of the {part} part: {text['measured']}. Negative: it grows. Blank: no window."),
+            Column("±", "1/time", f"Its standard error, {text['measured_standard_error'].split(', ')[1]}."),
+            Column("Θ", "1/time", f"Of the {part} part: {text['predicted']}."),
+            Column("±", "1/time", "Its standard error: draw of samples (jackknife)."),
+        ]
+    names = ("measured", "measured_standard_error", "predicted", "predicted_standard_error")
+    rows = []
+    for record in _rows(run):
+        row: list[Cell] = list(_when(run, record))
+        for part in range(len(PARTS)):
+            row += [_cell(group[name].to_numpy()[record, part]) for name in names]
+        rows.append(tuple(row))
+    note = (
+        "Predictions are of full-batch descent on a network whose Θ is constant and a block kernel; weight decay is "
+        "not in them."
+    )
+    return [Table("Decay rates of the residual, measured and predicted by Θ", tuple(columns), tuple(rows), note)]
 
 
 def _collapse(run: TrainingRun) -> list[Table]:

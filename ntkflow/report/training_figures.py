@@ -72,6 +72,15 @@ def training_drawings(tree: xr.DataTree) -> tuple[Drawing, ...]:
             lambda: panels_figure(tree, _residuals(bool(several)), columns=3 if several else 1),
         ),
         Drawing(
+            "rates",
+            "Decay rates by eigenspace: measured and predicted",
+            "−d log‖R_e‖/dt of each part of the residual, per unit of gradient-flow time. Measured: least squares over "
+            "the records about each epoch. Predicted: by the block values of Θ measured there, paper 3, (13)–(15), as "
+            "the optimiser's own map makes it. Bands: one standard error. A part that grows has no place on a "
+            f"logarithmic axis. {_ZERO_ERROR}{several}",
+            lambda: panels_figure(tree, _rates(), columns=3),
+        ),
+        Drawing(
             "block_values",
             "Block values of Θ and Θʰ over training",
             "Of the traced kernels, means over outputs: means over the diagonal (d), over pairs of samples of one "
@@ -184,6 +193,20 @@ def _residuals(several: bool) -> list[Panel]:
     if several:
         return [Panel(f"‖R‖_F, {curve.label}", "residuals", [dataclasses.replace(curve, label="")]) for curve in curves]
     return [Panel("‖R_e‖_F", "residuals", curves)]
+
+
+def _rates() -> list[Panel]:
+    return [
+        Panel(
+            label,
+            "rates",
+            [
+                Curve("measured", "measured", PARTS[label], {"eigenspace": name}, "measured_standard_error"),
+                Curve("predicted", "predicted", "purple", {"eigenspace": name}, "predicted_standard_error"),
+            ],
+        )
+        for name, label in _EIGENSPACES
+    ]
 
 
 def _blocks() -> list[Panel]:

@@ -34,3 +34,16 @@ def test_the_edges() -> None:
     assert found[1] == np.inf
     assert found[2] == pytest.approx(0, abs=1e-12)
     assert found[3] == pytest.approx(-np.log(2) / 0.1)
+
+
+@given(x=st.floats(1e-4, 3.9), momentum=st.floats(0, 0.95), nesterov=st.booleans())
+def test_momentum_by_the_recursion_itself(x: float, momentum: float, nesterov: bool) -> None:
+    """The largest eigenvalue of the map of (θ, v), by NumPy."""
+    # v' = βv + xθ; θ' = θ − v', with Nesterov θ − (xθ + βv').
+    matrix = np.array([[1 - x, -momentum], [x, momentum]])
+    if nesterov:
+        matrix[0] = 1 - x - momentum * x, -(momentum**2)
+    largest = np.abs(np.linalg.eigvals(matrix)).max()
+    step = 0.1
+    predicted = float(gradient_descent_rate(np.array([x / step]), step, momentum, nesterov=nesterov)[0])
+    assert np.exp(-predicted * step / (1 - momentum)) == pytest.approx(largest, rel=1e-6, abs=1e-9)
