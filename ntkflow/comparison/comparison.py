@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import equinox as eqx
 import jax
@@ -11,10 +12,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ntkflow.comparison.errors import ForecastErrors, e_fold_times, forecast_errors
-from ntkflow.comparison.forecast import Forecast, Model, forecast, forecast_indices
+from ntkflow.comparison.forecast import Forecast, forecast, forecast_indices
+from ntkflow.comparison.ladder import Ladder, ladder_of
 from ntkflow.comparison.rates import MeasuredRate, gradient_descent_rate, measure_rate
+from ntkflow.comparison.rungs import KernelsOfSnapshot, Model
 from ntkflow.flows import Integration
 from ntkflow.kernels import split_eigenspaces
+from ntkflow.progress import Progress, silent
 from ntkflow.training import History, Problem, Snapshot
 
 
@@ -49,6 +53,9 @@ class SnapshotComparison:
         real_norms: norms of the real residual's three parts there.
         forecasts: by model.
         errors: of each forecast.
+        state_errors: of each forecast, ‖X forecast − X real‖/‖X real‖ for X = H, W, b at the snapshots that follow; NaN
+            beyond the horizon, for models without H, W and b, and for an X that is 0 in the run.
+        ladder: what each assumption adds to the error; None where fewer than two rungs were forecast, or no part moves.
     """
 
     snapshot: Snapshot
@@ -57,6 +64,8 @@ class SnapshotComparison:
     real_norms: Float[np.ndarray, "times 3"]
     forecasts: dict[Model, Forecast]
     errors: dict[Model, ForecastErrors]
+    state_errors: dict[Model, Float[np.ndarray, "following 3"]]
+    ladder: Ladder | None
 
 
 def compare_rates(snapshot: Snapshot, history: History, problem: Problem, step_size: float | None) -> RateComparison:
@@ -86,33 +95,52 @@ def compare_snapshot(
     history: History,
     problem: Problem,
     *,
+    moments: Sequence[Snapshot] = (),
     models: tuple[Model, ...],
     horizon: float | None,
     integration: Integration,
     step_size: float | None,
+    progress: Progress = silent,
 ) -> SnapshotComparison:
     """Forecast from a snapshot with every model and compare with the run.
+
+    Args:
+        snapshot: where the forecasts start.
+        history: of the run it was taken from.
+        problem: data and Z.
+        moments: all snapshots of the run in order, this one among them and the end of training last; only this one
+            unless told. The H, W, b of later ones are compared with, and models that update the kernel take theirs.
+        models: from :data:`ntkflow.comparison.RUNGS`.
+        horizon: how far to forecast; to the end of the run if ``None``.
+        integration: method and tolerances.
+        step_size: of gradient descent, None for a flow: see :func:`compare_rates`.
+        progress: told from model to model.
 
     Raises:
         SolverError: a solver gave up on a forecast.
     """
-    indices = forecast_indices(history.times, snapshot.time, horizon)
+    kernels = KernelsOfSnapshot(snapshot, tuple(moments) or (snapshot,), problem)
+    following = kernels.following
+    later = np.array([item.time for item in following])
+    indices = forecast_indices(history.times, snapshot.time, horizon, wanted_too=later)
     times, real = history.times[indices], history.residuals[indices]
     e_folds = e_fold_times(history.norm_times, history.norms, snapshot.time)
     real_parts = _parts(real, problem.classes)
-    forecasts: dict[Model, Forecast] = {
-        model: forecast(snapshot, problem, model, times, integration) for model in models
+    forecasts: dict[Model, Forecast] = {}
+    for index, model in enumerate(models):
+        progress("forecasting", index, len(models))
+        forecasts[model] = forecast(kernels, model, times, integration)
+    progress("forecasting", len(models), len(models))
+    predicted: dict[Model, np.ndarray] = {
+        model: _parts(made.residuals, problem.classes) for model, made in forecasts.items()
     }
     errors: dict[Model, ForecastErrors] = {
         model: forecast_errors(
-            made,
-            real_parts,
-            _parts(made.residuals, problem.classes),
-            e_folds,
-            reach=float(history.norm_times[-1]) - snapshot.time,
+            made, real_parts, predicted[model], e_folds, reach=float(history.norm_times[-1]) - snapshot.time
         )
         for model, made in forecasts.items()
     }
+    judged = errors[models[0]]
     return SnapshotComparison(
         snapshot=snapshot,
         rates=compare_rates(snapshot, history, problem, step_size),
@@ -120,7 +148,21 @@ def compare_snapshot(
         real_norms=np.linalg.norm(real_parts, axis=(2, 3)),
         forecasts=forecasts,
         errors=errors,
+        state_errors={model: _state_errors(made, following) for model, made in forecasts.items()},
+        ladder=ladder_of(forecasts, real_parts, predicted, part=judged.slowest, duration=judged.duration),
     )
+
+
+def _state_errors(made: Forecast, following: Sequence[Snapshot]) -> Float[np.ndarray, "following 3"]:
+    found = np.full((len(following), 3), np.nan)
+    for place, state in made.later.items():
+        for column, (ours, real) in enumerate(
+            zip(jax.tree.leaves(state), jax.tree.leaves(following[place].state), strict=True)
+        ):
+            size = float(jnp.linalg.norm(real))
+            if size > 0:
+                found[place, column] = float(jnp.linalg.norm(ours - real)) / size
+    return found
 
 
 @eqx.filter_jit

@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Any
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int
 
-from ntkflow.flows import ClassFlow, ClassState, FrozenKernelFlow, Integration, solve
-from ntkflow.kernels import TangentKernel
-from ntkflow.training import Problem, Snapshot
-
-Model = Literal["full_frozen", "three_values"]
-
-MODELS: dict[Model, str] = {
-    "full_frozen": "The whole measured Θʰ, all features and sample pairs, held constant from the snapshot on.",
-    "three_values": "Θʰ replaced by its three block values (paper 3, Assumption 3.2), held constant: the flow (25).",
-}
-"""The models of the kernel that forecasts are made with, and what each assumes."""
+from ntkflow.collapse import METRICS, collapse_metrics
+from ntkflow.comparison.rungs import RUNGS, KernelsOfSnapshot, Model, sample_state_of
+from ntkflow.flows import AbstractFlow, Integration, SampleState, Trajectory, solve
 
 
 @dataclasses.dataclass(frozen=True)
 class Forecast:
-    """The residual that a model predicts after a snapshot, at times of the real run.
+    """What a model predicts after a snapshot, at times of the real run.
 
     Attributes:
-        model: one of :data:`MODELS`.
+        model: one of :data:`ntkflow.comparison.RUNGS`.
         start: time of the snapshot.
         times: gradient-flow times, the snapshot's own first.
         residuals: predicted R there.
         norms: norms of its three parts.
+        losses: ‖R‖²/(2Z).
+        metrics: neural-collapse metrics by name, of the predicted H, W, b; none where the model has no features.
+        later: the predicted H, W, b at the snapshots that follow, by their place among them; none beyond the horizon.
         steps: steps the solver took.
     """
 
@@ -40,48 +37,72 @@ class Forecast:
     times: Float[np.ndarray, " times"]
     residuals: Float[np.ndarray, "times classes samples"]
     norms: Float[np.ndarray, "times 3"]
+    losses: Float[np.ndarray, " times"]
+    metrics: dict[str, Float[np.ndarray, " times"]]
+    later: dict[int, SampleState]
     steps: int
 
 
 def forecast(
-    snapshot: Snapshot, problem: Problem, model: Model, times: Float[np.ndarray, " times"], integration: Integration
+    kernels: KernelsOfSnapshot, model: Model, times: Float[np.ndarray, " times"], integration: Integration
 ) -> Forecast:
     """Integrate a model's flow from a snapshot.
 
     Args:
-        snapshot: the state it starts from, and the kernel it is given.
-        problem: data and loss scale Z.
-        model: one of :data:`MODELS`.
-        times: increasing, the first the snapshot's own.
+        kernels: of the snapshot, and of those after it for the models that update the kernel.
+        model: one of :data:`ntkflow.comparison.RUNGS`.
+        times: increasing, the first the snapshot's own. H, W and b are given at later snapshots whose times are here.
         integration: method and tolerances.
 
     Raises:
         SolverError: the solver gave up.
     """
-    name = f"forecast by {model} from {snapshot.label}"
     # Time counts from the snapshot while integrating, so that no digits are lost to a late start.
-    since = jnp.asarray(times - times[0])
-    if model == "full_frozen":
-        kernel = TangentKernel(snapshot.network, problem.inputs, "features")
-        flow = FrozenKernelFlow(kernel, targets=problem.targets, loss_scale=problem.loss_scale)
-        trajectory = solve(flow, snapshot.state, since, integration, name=name)
-    else:
-        block = snapshot.feature_kernel.block.kernel
-        flow = ClassFlow(block, targets=problem.targets, loss_scale=problem.loss_scale)
-        initial = ClassState.from_sample(snapshot.state, problem.classes)
-        trajectory = solve(flow, initial, since, integration, name=name)
+    flow, initial = RUNGS[model].start(kernels)
+    name = f"forecast by {model} from {kernels.snapshot.label}"
+    trajectory = solve(flow, initial, jnp.asarray(times - times[0]), integration, name=name)
+    later: dict[int, SampleState] = {}
+    for place, moment in enumerate(kernels.following):
+        (found,) = np.nonzero(times == moment.time)
+        state = sample_state_of(flow, trajectory.state_at(int(found[0]))) if found.size else None
+        if state is not None:
+            later[place] = state
     return Forecast(
         model=model,
         start=float(times[0]),
         times=times,
         residuals=np.asarray(trajectory.residuals),
         norms=np.asarray(trajectory.residual_norms),
+        losses=np.asarray(trajectory.losses),
+        metrics=_metrics(flow, trajectory),
+        later=later,
         steps=int(trajectory.steps),
     )
 
 
+def _metrics(flow: AbstractFlow[Any], trajectory: Trajectory[Any]) -> dict[str, Float[np.ndarray, " times"]]:
+    if sample_state_of(flow, trajectory.state_at(0)) is None:
+        return {}
+    found = _metrics_over_times(flow, trajectory.states)
+    return {name: np.asarray(found[name]) for name in METRICS}
+
+
+@eqx.filter_jit
+def _metrics_over_times(flow: AbstractFlow[Any], states: Any) -> dict[str, Float[Array, " times"]]:
+    def one(state: Any) -> dict[str, Float[Array, ""]]:
+        sample = sample_state_of(flow, state)
+        assert sample is not None
+        return collapse_metrics(sample.features, sample.weight, sample.bias)
+
+    return jax.lax.map(one, states)
+
+
 def forecast_indices(
-    times: Float[np.ndarray, " times"], start: float, horizon: float | None, points: int = 160
+    times: Float[np.ndarray, " times"],
+    start: float,
+    horizon: float | None,
+    points: int = 160,
+    wanted_too: Float[np.ndarray, " wanted"] | None = None,
 ) -> Int[np.ndarray, " indices"]:
     """Indices of the recorded times a forecast is compared at: some dense after ``start``, some evenly spaced.
 
@@ -92,6 +113,7 @@ def forecast_indices(
         start: the snapshot's time, itself a recorded one.
         horizon: how far to go, or None for the end of the run.
         points: how many.
+        wanted_too: recorded times that are to be among them where they are within reach; fewer than half of ``points``.
     """
     first = int(np.abs(times - start).argmin())
     last = (
@@ -100,11 +122,9 @@ def forecast_indices(
     available = np.arange(first, max(last, min(first + 1, len(times) - 1)) + 1)
     if len(available) <= points:
         return available
-    end = times[available[-1]]
-    wanted = np.concatenate(
-        [start + (end - start) * np.geomspace(1e-4, 1, points // 2), np.linspace(start, end, points // 2)]
-    )
-    chosen = np.zeros(len(available), dtype=bool)
+    chosen = np.isin(times[available], () if wanted_too is None else wanted_too)
+    end, half = times[available[-1]], (points - int(chosen.sum())) // 2
+    wanted = np.concatenate([start + (end - start) * np.geomspace(1e-4, 1, half), np.linspace(start, end, half)])
     chosen[np.abs(times[available][None, :] - wanted[:, None]).argmin(axis=1)] = True
     chosen[[0, -1]] = True
     # Rounding to recorded times makes some coincide: fill up evenly from those not yet chosen.

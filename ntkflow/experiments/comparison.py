@@ -66,19 +66,19 @@ def run_comparison(scenario: schema.ComparisonScenario, *, folder: Path, text: s
     comparisons: list[SnapshotComparison] = []
     # The last moment is the end of training: nothing follows it that could be forecast.
     for index, snapshot in enumerate(snapshots[:-1]):
-        progress("forecasting", index, len(snapshots) - 1)
         comparisons.append(
             compare_snapshot(
                 snapshot,
                 history,
                 problem,
+                moments=snapshots,
                 models=scenario.forecast.models,
                 horizon=scenario.forecast.horizon,
                 integration=integration(scenario.forecast.solver),
                 step_size=step_size,
+                progress=_share(progress, index, len(snapshots) - 1),
             )
         )
-    progress("forecasting", len(comparisons), len(comparisons))
     timings["forecasting"] = time.perf_counter() - started
 
     z = describe_loss_scale(scenario.loss_scale, loss_scale)
@@ -89,6 +89,15 @@ def run_comparison(scenario: schema.ComparisonScenario, *, folder: Path, text: s
         drawings=comparison_drawings(tree),
         timings=timings,
     )
+
+
+def _share(progress: Progress, index: int, count: int) -> Progress:
+    """The progress of one of so many like pieces of work, as that of them all."""
+
+    def told(stage: str, done: float, total: float) -> None:
+        progress(stage, index * total + done, count * total)
+
+    return told
 
 
 def _train(training: schema.Training, network: MLP, problem: Problem, progress: Progress) -> History:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from ntkflow import scenario as schema
 from ntkflow.collapse import METRICS
-from ntkflow.comparison import LIMIT, MODELS, WINDOW, SnapshotComparison
+from ntkflow.comparison import LADDER, LIMIT, RUNGS, WINDOW, Model, SnapshotComparison
 from ntkflow.data import Dataset
 from ntkflow.experiments.comparison_network import StartingMLP
 from ntkflow.kernels import EIGENSPACES
@@ -17,7 +17,6 @@ from ntkflow.results import Cell, Column, Quantity, Summary, Table, format_numbe
 from ntkflow.training import History, Snapshot
 
 _PARTS = tuple(name.replace("_", " ") for name in EIGENSPACES)
-_NAMES = {"full_frozen": "full frozen", "three_values": "three values"}
 
 
 def comparison_summary(
@@ -66,6 +65,8 @@ def comparison_summary(
         tables=(
             _rate_table(comparisons, z, step_size),
             _forecast_table(comparisons, z),
+            *_ladder_tables(comparisons, z),
+            *_state_tables(comparisons, snapshots),
             _horizon_table(comparisons, z),
             _kernel_table(snapshots),
             _collapse_table(snapshots),
@@ -87,7 +88,7 @@ def _statement_on_forecasts(comparisons: Sequence[SnapshotComparison]) -> tuple[
                     known[item.snapshot.label] = float(worst)
         if known:
             sentences.append(
-                f"{_NAMES[model].capitalize()} forecast: the norm of the slowest part that moves is at most "
+                f"{_capital(RUNGS[model].title)} forecast: the norm of the slowest part that moves is at most "
                 f"{100 * max(known.values()):.2g} % off the real one over its first e-fold, or to the end of the "
                 f"run, in the forecasts from {', '.join(known)}."
             )
@@ -174,14 +175,14 @@ def _forecast_table(comparisons: Sequence[SnapshotComparison], z: str) -> Table:
     for item in comparisons:
         for model, errors in item.errors.items():
             if errors.slowest is None:
-                rows.append((item.snapshot.label, _NAMES[model], *[None] * 5))
+                rows.append((item.snapshot.label, RUNGS[model].title, *[None] * 5))
                 continue
             worst = errors.worst_within(item.times, item.snapshot.time, errors.duration)
             whole = errors.worst_total_within(item.times, item.snapshot.time, errors.duration)
             percent = (_finite(100 * float(value)) for value in (*worst, whole))
             finished = math.isfinite(errors.e_folds[errors.slowest])
             until: Cell = errors.duration if finished else f"> {format_number(errors.duration)}"
-            rows.append((item.snapshot.label, _NAMES[model], *percent, until))
+            rows.append((item.snapshot.label, RUNGS[model].title, *percent, until))
     error = (
         "Largest |‖R_e‖ forecast − ‖R_e‖ real|/‖R_e‖ real of this part within the e-fold. A forecast that falls far "
         "too low cannot be more than 100 % off."
@@ -204,6 +205,92 @@ def _forecast_table(comparisons: Sequence[SnapshotComparison], z: str) -> Table:
     )
 
 
+def _ladder_tables(comparisons: Sequence[SnapshotComparison], z: str) -> tuple[Table, ...]:
+    rows: list[tuple[Cell, ...]] = []
+    for item in comparisons:
+        if item.ladder is None:
+            continue
+        for index, model in enumerate(item.ladder.models):
+            rows.append(
+                (
+                    item.snapshot.label,
+                    _PARTS[item.ladder.part],
+                    item.ladder.time,
+                    RUNGS[model].title,
+                    _finite(float(np.exp(item.ladder.log_ratios[index]))),
+                    _finite(float(item.ladder.added[index])),
+                    _finite(100 * float(item.ladder.shares[index])),
+                    _finite(float(item.ladder.moved[index])),
+                )
+            )
+    if not rows:
+        return ()
+    table = Table(
+        "The ladder: what each assumption adds to the error",
+        (
+            Column("snapshot", "", "When the kernels were measured and the forecast starts."),
+            Column("part", "", "The slowest part of the residual that moves: what is judged."),
+            Column("after", "time", f"Since the snapshot: that part's e-fold, or to the end; gradient-flow time, {z}."),
+            Column("model", "", _assumptions(LADDER)),
+            Column("ratio", "1", "‖R_e‖ forecast / ‖R_e‖ real then; 1 is right."),
+            Column(
+                "added",
+                "1",
+                "log of the ratio less that of the rung before: what this assumption adds. The first: what the "
+                "constancy of Θʰ costs, and of a run by descent that it is no flow.",
+            ),
+            Column(
+                "share",
+                "%",
+                "added over the last rung's log ratio: they add to 100; negative where an assumption mends the error.",
+            ),
+            Column(
+                "moved",
+                "1",
+                "‖R_e − R_e of the rung before‖/‖R_e‖ real: directions count too. The first: from the real one.",
+            ),
+        ),
+        tuple(rows),
+        "Matrix blocks keep what couples two features, which the rungs before leave out, and leave out the "
+        "within-class spectrum, which they keep.",
+    )
+    return (table,)
+
+
+def _state_tables(comparisons: Sequence[SnapshotComparison], snapshots: Sequence[Snapshot]) -> tuple[Table, ...]:
+    rows: list[tuple[Cell, ...]] = []
+    for item in comparisons:
+        for model, errors in item.state_errors.items():
+            for label, three in zip([one.label for one in snapshots[-len(errors) :]], errors, strict=True):
+                if np.isfinite(three).any():
+                    percent = (_finite(100 * float(value)) for value in three)
+                    rows.append((item.snapshot.label, RUNGS[model].title, label, *percent))
+    if not rows:
+        return ()
+    table = Table(
+        "Features, weights and biases at later snapshots",
+        (
+            *_forecast_columns(),
+            Column("at", "", "The later snapshot, or the end of training."),
+            *(
+                Column(name, "%", f"‖{name} forecast − {name} real‖_F / ‖{name} real‖_F, on the training samples.")
+                for name in ("H", "W", "b")
+            ),
+        ),
+        tuple(rows),
+        "Blank: it is 0 in the run.",
+    )
+    return (table,)
+
+
+def _assumptions(models: Iterable[Model]) -> str:
+    return " ".join(f"{_capital(RUNGS[name].title)}: {RUNGS[name].assumption}" for name in models)
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
 def _slowest_parts(comparisons: Sequence[SnapshotComparison]) -> str:
     names = []
     for item in comparisons:
@@ -221,7 +308,7 @@ def _horizon_table(comparisons: Sequence[SnapshotComparison], z: str) -> Table:
             horizons = (
                 f"> {format_number(reach)}" if math.isinf(value) else _finite(value) for value in errors.horizons
             )
-            rows.append((item.snapshot.label, _NAMES[model], *horizons))
+            rows.append((item.snapshot.label, RUNGS[model].title, *horizons))
     horizon = (
         f"How long this part's norm stays within {100 * LIMIT:g} % of the real one; gradient-flow time since the "
         f"snapshot, {z}. > : to the end of the forecast."
@@ -236,7 +323,7 @@ def _horizon_table(comparisons: Sequence[SnapshotComparison], z: str) -> Table:
 def _forecast_columns() -> tuple[Column, Column]:
     return (
         Column("snapshot", "", "When the kernels were measured and the forecast starts."),
-        Column("model", "", " ".join(f"{_NAMES[name]}: {text}" for name, text in MODELS.items())),
+        Column("model", "", _assumptions(RUNGS)),
     )
 
 

@@ -9,7 +9,7 @@ import xarray as xr
 
 from ntkflow import scenario as schema
 from ntkflow.collapse import METRICS
-from ntkflow.comparison import SnapshotComparison
+from ntkflow.comparison import LADDER, RUNGS, Ladder, Model, SnapshotComparison
 from ntkflow.experiments.outcome import Variable, dataset, scenario_group
 from ntkflow.kernels import BLOCK_VALUES, EIGENSPACES
 from ntkflow.training import History, KernelMeasurement, Snapshot
@@ -36,12 +36,13 @@ def comparison_tree(
     """
     unit = f"gradient-flow time ({z})"
     labels = [item.snapshot.label for item in comparisons]
-    models: list[str] = [*scenario.forecast.models]
+    models: list[Model] = [*scenario.forecast.models]
     return xr.DataTree.from_dict(
         {
             "/training": _training(history, snapshots, unit),
             "/theory": _theory(comparisons, labels, models, unit),
-            "/comparison": _comparison(comparisons, labels, models, unit),
+            "/comparison": _comparison(comparisons, labels, models, [item.label for item in snapshots], unit),
+            **_ladder(comparisons, labels, models, unit),
             "/scenario": scenario_group(
                 kind="comparison", name=scenario.name, seed=scenario.seed, loss_scale=z, text=text
             ),
@@ -166,7 +167,7 @@ def _per_model(comparisons: Sequence[SnapshotComparison], value: Callable[[Snaps
     return _padded([np.stack(value(item), axis=1) for item in comparisons]).swapaxes(1, 2)
 
 
-def _theory(comparisons: Sequence[SnapshotComparison], labels: list[str], models: list[str], unit: str) -> xr.Dataset:
+def _theory(comparisons: Sequence[SnapshotComparison], labels: list[str], models: list[Model], unit: str) -> xr.Dataset:
     return dataset(
         {
             "snapshot_time": (
@@ -187,6 +188,22 @@ def _theory(comparisons: Sequence[SnapshotComparison], labels: list[str], models
                 "1",
                 "forecast Frobenius norm of the residual's part",
             ),
+            "forecast_loss": (
+                ("snapshot", "model", "point"),
+                _per_model(comparisons, lambda item: [made.losses for made in item.forecasts.values()]),
+                "1",
+                "forecast loss ‖R‖²/(2Z)",
+            ),
+            **{
+                f"forecast_{name}": (
+                    ("snapshot", "model", "point"),
+                    _per_model(comparisons, lambda item, name=name: _metric(item, name)),
+                    "1",
+                    f"forecast of: {definition} NaN for models without features",
+                )
+                for name, definition in METRICS.items()
+            },
+            "model_title": (("model",), np.array([RUNGS[model].title for model in models]), "1", "name of the model"),
             "rate_block": (
                 ("snapshot", "part"),
                 np.stack([item.rates.block for item in comparisons]),
@@ -211,7 +228,7 @@ def _theory(comparisons: Sequence[SnapshotComparison], labels: list[str], models
 
 
 def _comparison(
-    comparisons: Sequence[SnapshotComparison], labels: list[str], models: list[str], unit: str
+    comparisons: Sequence[SnapshotComparison], labels: list[str], models: list[Model], moments: list[str], unit: str
 ) -> xr.Dataset:
     def measured(name: str) -> np.ndarray:
         return np.array([[getattr(rate, name) for rate in item.rates.measured] for item in comparisons])
@@ -263,6 +280,80 @@ def _comparison(
                 unit,
                 "time after the snapshot until norm_error first passes 10 %; inf if it does not",
             ),
+            "state_error": (
+                ("snapshot", "model", "moment", "variable"),
+                _state_errors(comparisons, models, len(moments)),
+                "1",
+                "‖X forecast − X real‖ / ‖X real‖ at the snapshots that follow; NaN before and beyond the horizon",
+            ),
         },
-        {"snapshot": labels, "model": models, "part": list(EIGENSPACES)},
+        {
+            "snapshot": labels,
+            "model": models,
+            "part": list(EIGENSPACES),
+            "moment": moments,
+            "variable": ["features", "weight", "bias"],
+        },
     )
+
+
+def _metric(item: SnapshotComparison, name: str) -> list[np.ndarray]:
+    return [made.metrics.get(name, np.full(len(item.times), np.nan)) for made in item.forecasts.values()]
+
+
+def _state_errors(comparisons: Sequence[SnapshotComparison], models: list[Model], moments: int) -> np.ndarray:
+    found = np.full((len(comparisons), len(models), moments, 3), np.nan)
+    for index, item in enumerate(comparisons):
+        for model, errors in item.state_errors.items():
+            found[index, models.index(model), moments - len(errors) :] = errors
+    return found
+
+
+def _ladder(
+    comparisons: Sequence[SnapshotComparison], labels: list[str], models: list[Model], unit: str
+) -> dict[str, xr.Dataset]:
+    """The group of the ladder, if there is one."""
+    rungs: list[Model] = [model for model in LADDER if model in models]
+    if len(rungs) < 2:
+        return {}
+
+    def of_each(value: Callable[[Ladder], object], *shape: int) -> np.ndarray:
+        return np.stack(
+            [np.full(shape, np.nan) if item.ladder is None else np.asarray(value(item.ladder)) for item in comparisons]
+        )
+
+    part = [EIGENSPACES[item.ladder.part] if item.ladder is not None else "" for item in comparisons]
+    each, dimensions = len(rungs), ("snapshot", "rung")
+    group = dataset(
+        {
+            "ladder_part": (("snapshot",), np.array(part), "1", "part of the residual that is judged: the slowest"),
+            "ladder_time": (("snapshot",), of_each(lambda item: item.time), unit, "time after the snapshot"),
+            "log_ratio": (
+                dimensions,
+                of_each(lambda item: item.log_ratios, each),
+                "1",
+                "log(‖R_e‖ forecast / ‖R_e‖ real) of the judged part at that time",
+            ),
+            "added": (
+                dimensions,
+                of_each(lambda item: item.added, each),
+                "1",
+                "log_ratio less that of the rung before; the first, its own",
+            ),
+            "share": (
+                dimensions,
+                of_each(lambda item: item.shares, each),
+                "1",
+                "added over the last rung's log_ratio: they sum to 1; negative where an assumption mends the error",
+            ),
+            "moved": (
+                dimensions,
+                of_each(lambda item: item.moved, each),
+                "1",
+                "‖R_e − R_e of the rung before‖ / ‖R_e‖ real; of the first, its distance from the real one",
+            ),
+            "rung_title": (("rung",), np.array([RUNGS[model].title for model in rungs]), "1", "name of the model"),
+        },
+        {"snapshot": labels, "rung": rungs},
+    )
+    return {"/ladder": group}

@@ -19,6 +19,7 @@ from ntkflow.flows.invariant import InvariantSides
 from ntkflow.flows.invariant_law import AbstractInvariantLawFlow, AccountedFlow, AccountedState
 from ntkflow.flows.kernel_modes import AbstractKernelModes
 from ntkflow.flows.kernel_regression import KernelRegressionFlow, RegressionOutputs
+from ntkflow.flows.linearized import LinearizedFlow
 from ntkflow.flows.loss_scale import NamedLossScale, describe_loss_scale, loss_scale_value
 from ntkflow.flows.matrix_blocks import MatrixBlockFlow
 from ntkflow.flows.method import Integration, Method
@@ -47,6 +48,7 @@ from ntkflow.flows.spectral_factors import (
 )
 from ntkflow.flows.states import ClassState, SampleState, within_basis
 from ntkflow.flows.unequal_classes import UnequalClassFlow
+from ntkflow.flows.varying_kernel import VaryingKernelFlow
 from ntkflow.flows.varying_values import VaryingValuesFlow
 from ntkflow.flows.weight_decay import WeightDecayFlow
 
@@ -82,6 +84,7 @@ __all__ = [
     "InvariantSides",
     "InvariantState",
     "KernelRegressionFlow",
+    "LinearizedFlow",
     "MatrixBlockFlow",
     "Method",
     "NamedLossScale",
@@ -97,6 +100,7 @@ __all__ = [
     "SpectrumEstimate",
     "Trajectory",
     "UnequalClassFlow",
+    "VaryingKernelFlow",
     "VaryingValuesFlow",
     "WeightDecayFlow",
     "brownian_paths",

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from ntkflow.flows.class_means import ClassFlow
 from ntkflow.flows.frame import Frame
 from ntkflow.flows.invariant import InvariantSides
 from ntkflow.flows.invariant_law import AbstractInvariantLawFlow
+from ntkflow.flows.snapshot_times import Interpolation, SnapshotTimes
 from ntkflow.flows.states import ClassState
 from ntkflow.kernels import BlockKernel
-
-Interpolation = Literal["linear", "constant"]
 
 
 class VaryingValuesFlow(AbstractInvariantLawFlow):
@@ -48,9 +47,8 @@ class VaryingValuesFlow(AbstractInvariantLawFlow):
 
     flow: ClassFlow
     loss_scale: Float[Array, ""]
-    times: Float[Array, " snapshots"]
     values: Float[Array, "snapshots 3"]
-    interpolation: Interpolation = eqx.field(static=True)
+    snapshots: SnapshotTimes
 
     def __init__(
         self,
@@ -62,19 +60,24 @@ class VaryingValuesFlow(AbstractInvariantLawFlow):
         frame: Frame | None = None,
         interpolation: Interpolation = "linear",
     ) -> None:
-        if len(kernels) == 0 or len(kernels) != times.size:
-            raise ValueError(f"one kernel is needed for each of the {times.size} times, not {len(kernels)} in all")
-        if not (bool(jnp.all(jnp.isfinite(times))) and bool(jnp.all(jnp.diff(times) > 0))):
-            raise ValueError(f"the times of the snapshots must increase and be finite, not {times}")
+        self.snapshots = SnapshotTimes(times, interpolation, kernels=len(kernels))
         if len({(kernel.classes, kernel.per_class) for kernel in kernels}) > 1:
             raise ValueError("the kernels of the snapshots must all have the same classes and samples")
         self.flow = ClassFlow(kernels[0], loss_scale=loss_scale, targets=targets, frame=frame)
         self.loss_scale = self.flow.loss_scale
-        self.times = jnp.asarray(times, dtype=float)
         self.values = jnp.stack(
             [jnp.stack([kernel.diagonal, kernel.same_class, kernel.different_class]) for kernel in kernels]
         )
-        self.interpolation = interpolation
+
+    @property
+    def times(self) -> Float[Array, " snapshots"]:
+        """Of the snapshots."""
+        return self.snapshots.values
+
+    @property
+    def interpolation(self) -> Interpolation:
+        """Between the snapshots."""
+        return self.snapshots.interpolation
 
     @property
     def jump_times(self) -> Float[Array, " snapshots"]:
@@ -83,9 +86,9 @@ class VaryingValuesFlow(AbstractInvariantLawFlow):
 
     def kernel_at(self, t: float | Float[Array, ""]) -> BlockKernel:
         """Θʰ at a time; at a jump, the value after it."""
-        piece, share = self._locate(jnp.asarray(t, dtype=float))
+        piece, share = self.snapshots.locate(jnp.asarray(t, dtype=float))
         values = self.values[piece]
-        if self.interpolation == "linear" and self.times.size > 1:
+        if self.snapshots.blends:
             values = (1 - share) * values + share * self.values[piece + 1]
         return self._kernel(values)
 
@@ -131,19 +134,9 @@ class VaryingValuesFlow(AbstractInvariantLawFlow):
         base = self.flow.kernel
         return BlockKernel(values[0], values[1], values[2], classes=base.classes, per_class=base.per_class)
 
-    def _locate(self, t: Float[Array, ""]) -> tuple[Int[Array, ""], Float[Array, ""]]:
-        """The snapshot that begins the piece, and the share of the piece that is over."""
-        last = self.times.size - (2 if self.interpolation == "linear" else 1)
-        piece = jnp.clip(jnp.searchsorted(self.times, t, side="right") - 1, 0, max(last, 0))
-        if self.times.size == 1:
-            return piece, jnp.zeros(())
-        begin, end = self.times[piece], self.times[jnp.minimum(piece + 1, self.times.size - 1)]
-        length = jnp.where(end > begin, end - begin, 1.0)
-        return piece, jnp.clip((t - begin) / length, 0.0, 1.0)
-
     def _slope(self, t: Float[Array, ""]) -> Float[Array, "3"]:
-        if self.interpolation == "constant" or self.times.size == 1:
+        if not self.snapshots.blends:
             return jnp.zeros(3)
-        piece, _ = self._locate(t)
+        piece, _ = self.snapshots.locate(t)
         slope = (self.values[piece + 1] - self.values[piece]) / (self.times[piece + 1] - self.times[piece])
         return jnp.where((t >= self.times[0]) & (t < self.times[-1]), slope, 0.0)

@@ -45,6 +45,8 @@ from ntkflow.kernels.empirical import (
 )
 from ntkflow.kernels.estimates import BLOCK_VALUES, BlockEstimate, estimate_block_values
 from ntkflow.kernels.matrix_block import MatrixBlockKernel
+from ntkflow.kernels.neuron_diagonal import IsotropicKernel, NeuronDiagonalKernel, with_block_means
+from ntkflow.kernels.operator import AbstractKernelOperator
 from ntkflow.kernels.sample_sums import SampleSums
 from ntkflow.kernels.spectrum import SubspaceSpectrum, effective_rank, participation_ratio, subspace_spectrum
 from ntkflow.kernels.structure import (
@@ -61,6 +63,7 @@ __all__ = [
     "BLOCK_RATIOS",
     "BLOCK_VALUES",
     "EIGENSPACES",
+    "AbstractKernelOperator",
     "AlignmentEstimate",
     "BlockEstimate",
     "BlockKernel",
@@ -71,9 +74,11 @@ __all__ = [
     "EigenspaceRotation",
     "EigenspaceSplit",
     "EmpiricalKernel",
+    "IsotropicKernel",
     "LocalElasticity",
     "MatrixBlockKernel",
     "NetworkBlockValues",
+    "NeuronDiagonalKernel",
     "OutputBlockValues",
     "OutputPairs",
     "SampleNetwork",
@@ -123,4 +128,5 @@ __all__ = [
     "subspace_spectrum",
     "top_eigenspace",
     "top_eigenvalue",
+    "with_block_means",
 ]

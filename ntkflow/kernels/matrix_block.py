@@ -9,9 +9,10 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from ntkflow.kernels.block import BlockKernel, block_values
+from ntkflow.kernels.operator import AbstractKernelOperator
 
 
-class MatrixBlockKernel(eqx.Module):
+class MatrixBlockKernel(AbstractKernelOperator):
     """Θʰ(x, x) = A_d + A_c + A_n, two samples of one class A_c + A_n, two classes A_n (paper 3, (71)).
 
     C classes of m samples each, sorted. As an operator on features × samples, X ↦ A_d X + A_c XYᵀY + A_n X11ᵀ: on the

@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.sparse.linalg import LinearOperator, eigsh
 
+from ntkflow.kernels.operator import AbstractKernelOperator
+
 Of = Literal["features", "logits"]
 
 
@@ -27,7 +29,7 @@ class SampleNetwork(Protocol):
         ...
 
 
-class TangentKernel(eqx.Module):
+class TangentKernel(AbstractKernelOperator):
     """Θʰ (of features) or Θ (of logits) of a network at its present parameters, over all of them: J Jᵀ, never formed.
 
     Applying it costs about three passes of the batch through the network and the memory of one; a dense Θʰ would take

@@ -25,9 +25,12 @@ def positive(values: np.ndarray) -> np.ndarray:
     return np.where(values > 0, values, np.nan)
 
 
-def part_legend(axes: Axes, sources: Sequence[str], **options: Any) -> None:
-    """One legend for colours (parts) and line styles (sources)."""
+def part_legend(axes: Axes, sources: Sequence[str], labels: Sequence[str] | None = None, **options: Any) -> None:
+    """One legend for colours (parts) and line styles (sources), which are called ``labels`` if those are given."""
     handles = [Line2D([], [], color=part_colour(part), label=part) for part in PARTS]
     if len(sources) > 1:
-        handles += [Line2D([], [], color=colour("grey"), label=source, **SOURCES[source]) for source in sources]
+        handles += [
+            Line2D([], [], color=colour("grey"), label=label, **SOURCES[source])
+            for source, label in zip(sources, labels or sources, strict=True)
+        ]
     axes.legend(handles=handles, **options)

@@ -7,13 +7,17 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from ntkflow.report.axes import PART_LABELS, part_legend, positive, time_label
 from ntkflow.report.drawing import Drawing
-from ntkflow.report.style import colour, line, part_colour
+from ntkflow.report.style import colour, line, part_colour, rung_line
 
-_SOURCE = {"full_frozen": "full frozen", "three_values": "three values"}
+_LINES = ("full frozen", "three values")
+"""The line styles of the two models that the first figure shows."""
 _WIDE = (7.4, 3.6)
+EIGENSPACES = ("global_mean", "class_means", "within_class")
+"""How results name the parts of the residual, in the order of :data:`PART_LABELS`."""
 
 
 def comparison_drawings(tree: xr.DataTree) -> tuple[Drawing, ...]:
@@ -23,11 +27,11 @@ def comparison_drawings(tree: xr.DataTree) -> tuple[Drawing, ...]:
             "residuals",
             "Residual: the real network and its forecasts",
             "Frobenius norms of the three parts of the residual R = f(X) − Y on the training samples against "
-            "gradient-flow time. Solid: the real network. Dashed: forecast with the whole measured Θʰ held constant. "
-            "Dotted: forecast with its three block values. Grey verticals: the snapshots at which kernels were "
-            "measured and forecasts start; each panel has the forecasts from one of them.",
+            f"gradient-flow time. Solid: the real network. {_words(tree)} Grey verticals: the snapshots at which "
+            "kernels were measured and forecasts start; each panel has the forecasts from one of them.",
             lambda: _residuals(tree),
         ),
+        *_ladder_drawings(tree),
         Drawing(
             "errors",
             "Error of the forecasts against their horizon",
@@ -74,6 +78,44 @@ def comparison_drawings(tree: xr.DataTree) -> tuple[Drawing, ...]:
     )
 
 
+def _ladder_drawings(tree: xr.DataTree) -> tuple[Drawing, ...]:
+    if "ladder" not in tree.children:
+        return ()
+    return (
+        Drawing(
+            "ladder",
+            "The ladder: forecasts of the slowest part",
+            "Norm of the slowest part of the residual that moves, over its value at the snapshot, against the time "
+            "since the snapshot in units of that part's e-fold (or of the time to the end of the run). Thick: the real "
+            "network. Each line: the forecast of one model of Θʰ.",
+            lambda: _ladder(tree),
+        ),
+        Drawing(
+            "assumptions",
+            "What each assumption adds to the error",
+            "log(‖R_e‖ forecast / ‖R_e‖ real) of the slowest part that moves after its first e-fold, or at the end of "
+            "the run. A bar begins where the rung above it ends: its length is what this assumption adds. The number "
+            "is the ratio itself, 1 if right.",
+            lambda: _assumptions(tree),
+        ),
+    )
+
+
+def _words(tree: xr.DataTree) -> str:
+    shown = [title for _, title in _two_models(tree)]
+    kinds = ("Dashed", "Dotted")
+    return " ".join(f"{kind}: the forecast of {title}." for kind, title in zip(kinds, shown, strict=False))
+
+
+def _two_models(tree: xr.DataTree) -> list[tuple[int, str]]:
+    """Index and title of the first and the last rung where they were forecast, else of the first two models."""
+    theory = _dataset(tree, "theory")
+    models = [str(model) for model in theory["model"].to_numpy()]
+    chosen = [models.index(model) for model in ("full_frozen", "three_values") if model in models]
+    chosen = chosen or list(range(min(2, len(models))))
+    return [(index, str(theory["model_title"].to_numpy()[index])) for index in chosen]
+
+
 def _dataset(tree: xr.DataTree, group: str) -> xr.Dataset:
     return tree[group].to_dataset()
 
@@ -102,10 +144,10 @@ def _residuals(tree: xr.DataTree) -> Figure:
             axes.axvline(max(start, first), color=colour("grey"), linewidth=0.6)
         for part, name in enumerate(PART_LABELS):
             axes.loglog(np.maximum(times, first), positive(norms[:, part]), **line(name, "real"))
-            for model_index, model in enumerate(theory["model"].to_numpy()):
+            for (model_index, _), style in zip(_two_models(tree), _LINES, strict=False):
                 since = theory["forecast_time"].to_numpy()[index]
                 made = theory["forecast_norm"].to_numpy()[index, model_index, :, part]
-                axes.loglog(np.maximum(since, first), positive(made), **line(name, _SOURCE[str(model)]))
+                axes.loglog(np.maximum(since, first), positive(made), **line(name, style))
         axes.set_title(f"from {labels[index]}")
         axes.set_ylim(bottom=max(norms[norms > 0].min() / 4, 1e-12))
     for axes in panels[max(count - columns, 0) : count]:
@@ -114,8 +156,78 @@ def _residuals(tree: xr.DataTree) -> Figure:
     for axes in panels[::columns]:
         axes.set_ylabel("‖R_e‖_F")
     free = panels[count] if count < len(panels) else panels[0]
-    sources = ["real", *(_SOURCE[str(model)] for model in theory["model"].to_numpy())]
-    part_legend(free, sources, loc="center left" if free is not panels[0] else "lower left")
+    titles = [title for _, title in _two_models(tree)]
+    part_legend(
+        free,
+        ["real", *_LINES[: len(titles)]],
+        labels=["real", *titles],
+        loc="center left" if free is not panels[0] else "lower left",
+    )
+    return figure
+
+
+def _ladder(tree: xr.DataTree) -> Figure:
+    theory, comparison, group = _dataset(tree, "theory"), _dataset(tree, "comparison"), _dataset(tree, "ladder")
+    judged = [i for i, part in enumerate(group["ladder_part"].to_numpy()) if str(part) in EIGENSPACES]
+    columns = 2 if len(judged) > 1 else 1
+    rows = -(-max(len(judged), 1) // columns)
+    figure = Figure(figsize=(3.9 * columns if columns > 1 else 5.2, 2.9 * rows + 1.2))
+    panels = figure.subplots(rows, columns, squeeze=False).reshape(-1)
+    for axes, index in zip(panels, judged, strict=False):
+        part = EIGENSPACES.index(str(group["ladder_part"].to_numpy()[index]))
+        start = theory["snapshot_time"].to_numpy()[index]
+        since = (theory["forecast_time"].to_numpy()[index] - start) / float(comparison["judged_time"][index])
+        real = comparison["real_norm"].to_numpy()[index, :, part]
+        axes.loglog(positive(since), positive(real / real[0]), color=colour("ink"), linewidth=2.6)
+        for model_index, model in enumerate(theory["model"].to_numpy()):
+            made = theory["forecast_norm"].to_numpy()[index, model_index, :, part]
+            axes.loglog(positive(since), positive(made / real[0]), **rung_line(str(model)))
+        axes.axvline(1.0, color=colour("grey"), linewidth=0.8)
+        axes.set_title(f"{PART_LABELS[part]}, from {theory['snapshot'].to_numpy()[index]}")
+        axes.set_xlim(left=1e-2)
+        axes.set_ylim(bottom=max(np.nanmin(positive(real / real[0])) / 30, 1e-8))
+        axes.set_xlabel("time since snapshot (e-folds)")
+        axes.set_ylabel("‖R_e‖ over its first value")
+    for axes in panels[len(judged) :]:
+        axes.set_axis_off()
+    handles = [Line2D([], [], color=colour("ink"), linewidth=2.6, label="real")]
+    handles += [
+        Line2D([], [], label=str(title), **rung_line(str(model)))
+        for model, title in zip(theory["model"].to_numpy(), theory["model_title"].to_numpy(), strict=True)
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3 if columns > 1 else 2, fontsize=9)
+    return figure
+
+
+def _assumptions(tree: xr.DataTree) -> Figure:
+    group = _dataset(tree, "ladder")
+    judged = [i for i, part in enumerate(group["ladder_part"].to_numpy()) if str(part) in EIGENSPACES]
+    rungs, titles = group["rung"].to_numpy(), [str(title) for title in group["rung_title"].to_numpy()]
+    figure = Figure(figsize=(1.9 + 2.3 * max(len(judged), 1), 0.7 + 0.36 * len(rungs)))
+    panels = figure.subplots(1, max(len(judged), 1), sharey=True, squeeze=False)[0]
+    place = np.arange(len(rungs))
+    for axes, index in zip(panels, judged, strict=False):
+        ends, added = group["log_ratio"].to_numpy()[index], group["added"].to_numpy()[index]
+        colours = [rung_line(str(rung))["color"] for rung in rungs]
+        axes.barh(place, added, left=ends - added, color=colours, height=0.62)
+        axes.axvline(0.0, color=colour("ink"), linewidth=0.9)
+        for row, end in enumerate(ends):
+            if np.isfinite(end):
+                axes.annotate(
+                    f"{np.exp(end):.2g}",
+                    (min(end, end - added[row]), row),
+                    xytext=(-3, 0),
+                    textcoords="offset points",
+                    ha="right",
+                    va="center",
+                    fontsize=9,
+                )
+        low, high = axes.get_xlim()
+        axes.set_xlim(low - 0.25 * (high - low), high)
+        axes.set_title(f"from {group['snapshot'].to_numpy()[index]}")
+        axes.set_xlabel("log(forecast / real)")
+    panels[0].set_yticks(place, titles)
+    panels[0].invert_yaxis()
     return figure
 
 
@@ -128,10 +240,12 @@ def _thinned(times: np.ndarray, norms: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 def _errors(tree: xr.DataTree) -> Figure:
     comparison, theory = _dataset(tree, "comparison"), _dataset(tree, "theory")
-    models = [str(model) for model in theory["model"].to_numpy()]
-    figure = Figure(figsize=(3.7 * len(models) if len(models) > 1 else 5.2, 3.4))
-    panels = figure.subplots(1, len(models), sharey=True, squeeze=False)[0]
-    for model_index, (axes, model) in enumerate(zip(panels, models, strict=True)):
+    titles = [str(title) for title in theory["model_title"].to_numpy()]
+    columns = min(len(titles), 3) if len(titles) != 4 else 2
+    rows = -(-len(titles) // columns)
+    figure = Figure(figsize=((3.7 if columns < 3 else 2.9) * columns if columns > 1 else 5.2, 3.0 * rows + 0.4))
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for model_index, (axes, title) in enumerate(zip(panels.reshape(-1), titles, strict=False)):
         for snapshot in range(theory.sizes["snapshot"]):
             judged = float(comparison["judged_time"][snapshot])
             unit = judged if judged > 0 else 1.0
@@ -142,11 +256,17 @@ def _errors(tree: xr.DataTree) -> Figure:
                 axes.loglog(positive(since), positive(error), color=part_colour(name), alpha=opacity, linewidth=1.4)
         axes.axhline(0.1, color=colour("grey"), linewidth=0.8)
         axes.axvline(1.0, color=colour("grey"), linewidth=0.8)
-        axes.set_title(_SOURCE[model])
-        axes.set_xlabel("time since snapshot (e-folds)")
+        axes.set_title(title)
         axes.set_ylim(1e-5, 3)
-    panels[0].set_ylabel("relative error of ‖R_e‖")
-    part_legend(panels[0], [], loc="lower right")
+    for index, axes in enumerate(panels.reshape(-1)):
+        if index >= len(titles):
+            axes.set_axis_off()
+        elif index + columns >= len(titles):
+            axes.set_xlabel("time since snapshot (e-folds)")
+            axes.tick_params(labelbottom=True)
+    for axes in panels[:, 0]:
+        axes.set_ylabel("relative error of ‖R_e‖")
+    part_legend(panels[0, 0], [], loc="lower right")
     return figure
 
 

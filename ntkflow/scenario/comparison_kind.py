@@ -91,18 +91,42 @@ def _increasing_below(snapshots: tuple[float, ...], end: float, name: str) -> No
 Training = Annotated[GradientDescent | GradientFlow, Field(discriminator="method")]
 
 
+Rung = Literal[
+    "linearized",
+    "updated_linear",
+    "updated",
+    "full_frozen",
+    "neuron_diagonal",
+    "isotropic",
+    "within_spectrum",
+    "matrix_blocks",
+    "neuron_values",
+    "three_values",
+]
+
+
 class Forecast(Model):
     """What is forecast from every snapshot, and how far."""
 
-    models: Annotated[tuple[Literal["three_values", "full_frozen"], ...], Field(strict=False, min_length=1)] = Field(
+    models: Annotated[tuple[Rung, ...], Field(strict=False, min_length=1)] = Field(
         default=("full_frozen", "three_values"),
-        description="Rungs of the assumption ladder: the whole measured Θʰ, or its three block values.",
+        description="Rungs of the assumption ladder, from the whole Θʰ to its three block values: full_frozen (as "
+        "measured, constant), neuron_diagonal (nothing between two features), isotropic (one kernel for all features), "
+        "within_spectrum (three values but for the spectrum within classes), matrix_blocks (A_d, A_c, A_n), "
+        "neuron_values (three values a feature), three_values. Above them: linearized (Θ of the logits constant), "
+        "updated (Θʰ of the last snapshot so far), updated_linear (linear between snapshots, which knows later ones).",
     )
     horizon: PositiveFloat | None = Field(
         default=None,
         description="How far each forecast reaches, in gradient-flow time; the end of training unless told.",
     )
     solver: ForecastSolver = Field(default=ForecastSolver(), description="How to integrate the forecasts.")
+
+    @model_validator(mode="after")
+    def _once(self) -> Forecast:
+        if len(set(self.models)) < len(self.models):
+            raise ValueError(f"models: each once, but they are {', '.join(self.models)}")
+        return self
 
 
 class ComparisonScenario(Model):

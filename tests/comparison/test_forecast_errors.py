@@ -20,7 +20,9 @@ def parts(values: list[list[float]]) -> np.ndarray:
 
 
 def compare(real: np.ndarray, predicted: np.ndarray, e_folds: list[float]) -> ForecastErrors:
-    made = Forecast("three_values", 2.0, TIMES, predicted.sum(axis=1), np.linalg.norm(predicted, axis=(2, 3)), 7)
+    norms = np.linalg.norm(predicted, axis=(2, 3))
+    losses = (norms**2).sum(axis=1) / 2
+    made = Forecast("three_values", 2.0, TIMES, predicted.sum(axis=1), norms, losses, {}, {}, 7)
     return forecast_errors(made, real, predicted, np.array(e_folds), reach=2.0)
 
 

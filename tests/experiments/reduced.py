@@ -17,19 +17,22 @@ COLLAPSE = (
 )
 """Both scenarios alike, so that they share their programs."""
 
+DIGITS = (
+    f"data.classes={CLASSES}",
+    f"data.samples_per_class={PER_CLASS}",
+    f"network.width={WIDTH}",
+    f"network.features={FEATURES}",
+    f"training.step_size={STEP}",
+    f"training.steps={STEPS}",
+    f"training.snapshots={list(SNAPSHOTS)}",
+)
+"""The tiny problem of the other tests, which have compiled for its shapes."""
+
 REDUCED = {
     "collapse_digits": COLLAPSE,
     "collapse_mnist5k": COLLAPSE,
-    # The tiny problem of the other tests, which have compiled for its shapes.
-    "digits": (
-        f"data.classes={CLASSES}",
-        f"data.samples_per_class={PER_CLASS}",
-        f"network.width={WIDTH}",
-        f"network.features={FEATURES}",
-        f"training.step_size={STEP}",
-        f"training.steps={STEPS}",
-        f"training.snapshots={list(SNAPSHOTS)}",
-    ),
+    "digits": DIGITS,
+    "ladder": (*DIGITS, "network.hidden_layers=1", "network.activation=tanh", "data.labels=zero_centred"),
     "block_flow": (
         "problem={classes: 3, samples_per_class: 4, features: 8}",
         "kernel={diagonal: 8.0, same_class: 6.4, different_class: 1.6}",

@@ -186,3 +186,59 @@ def test_the_statement_on_forecasts_is_the_worst_of_its_table(summary: Summary) 
         worst = max(row[2 + part_of[row[0]]] for row in found.rows if row[1] == label and row[0] in part_of)
         (sentence,) = [text for text in summary.statements if text.startswith(f"{label.capitalize()} forecast:")]
         assert f"at most {worst:.2g} % off" in sentence
+
+
+def test_the_ladder_adds_up(tree: xr.DataTree, summary: Summary) -> None:
+    """Two rungs here: what is added is a difference of logarithms at the end of what is judged."""
+    found = table(summary, "The ladder: what each assumption adds to the error")
+    group, comparison, theory = tree["ladder"], tree["comparison"], tree["theory"]
+    rows = iter(found.rows)
+    judged = 0
+    for index, step in enumerate(SNAPSHOTS):
+        if not (name := str(group["ladder_part"].values[index])):
+            assert np.isnan(group["log_ratio"].values[index]).all()
+            continue
+        judged += 1
+        part = PARTS.index(name.replace("_", " "))
+        since = theory["forecast_time"].values[index] - STEP * step
+        last = int(np.flatnonzero(since <= float(comparison["judged_time"][index]) * (1 + 1e-9))[-1])
+        norms = theory["forecast_norm"].values[index, :, last, part]
+        logs = np.log(norms / comparison["real_norm"].values[index, last, part])
+        added = np.array([logs[0], logs[1] - logs[0]])
+        np.testing.assert_allclose(group["log_ratio"].values[index], logs, rtol=1e-9)
+        np.testing.assert_allclose(group["added"].values[index], added, rtol=1e-9, atol=1e-12)
+        for place, label in enumerate(("full frozen", "three values")):
+            row = next(rows)
+            assert (row[0], row[1], row[3]) == (f"step {step}", PARTS[part], label)
+            assert row[2] == pytest.approx(since[last], rel=1e-9)
+            assert row[4] == pytest.approx(np.exp(logs[place]), rel=1e-9)
+            assert row[5] == pytest.approx(added[place], rel=1e-9)
+            assert row[6] == pytest.approx(100 * added[place] / logs[1], rel=1e-9)
+    assert judged >= 2
+    assert next(rows, None) is None
+
+
+def test_features_weights_and_biases_at_later_snapshots(tree: xr.DataTree, summary: Summary) -> None:
+    """Their errors, from nothing that the summary used: the residual that the predicted ones give is the forecast's."""
+    found = table(summary, "Features, weights and biases at later snapshots")
+    errors, moments = tree["comparison"]["state_error"], [f"step {step}" for step in (*SNAPSHOTS, STEPS)]
+    assert errors["moment"].values.tolist() == moments
+    shown = {(row[0], row[1], row[2]): row[3:] for row in found.rows}
+    for index, label in enumerate(moments[:-1]):
+        of_snapshot = errors.sel(snapshot=label).values
+        assert np.isnan(of_snapshot[:, : index + 1]).all()
+        assert np.isfinite(of_snapshot[:, index + 1 :]).all()
+        for place, title in enumerate(("full frozen", "three values")):
+            for later in range(index + 1, len(moments)):
+                np.testing.assert_allclose(shown[label, title, moments[later]], 100 * of_snapshot[place, later])
+
+
+def test_forecast_losses_and_metrics(tree: xr.DataTree) -> None:
+    theory, training = tree["theory"], tree["training"]
+    norms = theory["forecast_norm"].values
+    np.testing.assert_allclose(theory["forecast_loss"].values, (norms**2).sum(axis=-1) / (2 * Z), rtol=1e-10)
+    # A forecast starts from the real features.
+    for index in range(len(SNAPSHOTS)):
+        for name in ("nc1_trace_ratio", "nc2_etf_distance", "nc3_means"):
+            start = theory[f"forecast_{name}"].values[index, :, 0]
+            np.testing.assert_allclose(start, float(training[name].values[index]), rtol=1e-8)

@@ -22,12 +22,15 @@ NAMES = sorted(path.stem for path in SCENARIOS.glob("*.yaml"))
 _COLLAPSE = {"/training", "/losses", "/collapse", "/invariant", "/cost", "/scenario"}
 SAME = {"collapse_mnist5k": "collapse_digits"}
 """At its reduced size the one is the other."""
-RUN = [pytest.param(name, marks=pytest.mark.slow if name in SAME else ()) for name in NAMES]
+SLOW = {"ladder", *SAME}
+"""The ladder is `digits` with more models to compile; tests/comparison/test_rungs.py has them all."""
+RUN = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in NAMES]
 
 GROUPS = {
     "collapse_digits": _COLLAPSE,
     "collapse_mnist5k": _COLLAPSE,
-    "digits": {"/theory", "/training", "/comparison", "/scenario"},
+    "digits": {"/theory", "/training", "/comparison", "/ladder", "/scenario"},
+    "ladder": {"/theory", "/training", "/comparison", "/ladder", "/scenario"},
     "block_flow": {"/theory", "/scenario"},
     "regression": {"/theory", "/descent", "/scenario"},
     "kernel": {"/training", "/logits", "/features", "/scenario"},
@@ -43,6 +46,7 @@ STAGES = {
     "collapse_digits": ["measuring", "training", "writing"],
     "collapse_mnist5k": ["measuring", "training", "writing"],
     "digits": ["training", "measuring kernels", "forecasting", "writing"],
+    "ladder": ["training", "measuring kernels", "forecasting", "writing"],
     "block_flow": ["integrating", "writing"],
     "regression": ["kernel", "closed forms", "writing"],
     "kernel": ["training", "measuring kernels", "writing"],

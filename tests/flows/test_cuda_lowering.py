@@ -19,14 +19,16 @@ from ntkflow.flows import (
     FrozenKernelFlow,
     Integration,
     InvariantFlow,
+    LinearizedFlow,
     ResidualFlow,
     SampleFlow,
     SampleState,
+    VaryingKernelFlow,
     integrate,
     random_state,
     sample_residual,
 )
-from ntkflow.kernels import BlockKernel, TangentKernel
+from ntkflow.kernels import BlockKernel, IsotropicKernel, NeuronDiagonalKernel, TangentKernel
 from ntkflow.networks import MLP
 from ntkflow.training import ParameterFlow, Problem, descend
 
@@ -48,6 +50,22 @@ def flows() -> dict[str, tuple[AbstractFlow, Any]]:
         "invariant with samples": InvariantFlow.starting_at(sample, PROBLEM.kernel, loss_scale=12.0, samples=True),
         "residual": (ResidualFlow(PROBLEM.kernel, loss_scale=12.0), sample_residual(sample, jnp.eye(3))),
         "frozen": (FrozenKernelFlow(tangent, targets=jnp.eye(3), loss_scale=12.0), features),
+        "frozen, a matrix a feature": (
+            FrozenKernelFlow(NeuronDiagonalKernel(jnp.ones((5, 12, 12))), targets=jnp.eye(3), loss_scale=12.0),
+            features,
+        ),
+        "frozen, one matrix": (
+            FrozenKernelFlow(IsotropicKernel(jnp.eye(12)), targets=jnp.eye(3), loss_scale=12.0),
+            features,
+        ),
+        "varying kernel": (
+            VaryingKernelFlow(jnp.asarray([0.0, 1.0]), [tangent, tangent], targets=jnp.eye(3), loss_scale=12.0),
+            features,
+        ),
+        "linearised": (
+            LinearizedFlow(TangentKernel(NETWORK, INPUTS, "logits"), classes=3, loss_scale=12.0),
+            sample_residual(features, jnp.eye(3)),
+        ),
         "parameters": (ParameterFlow(NETWORK, problem), eqx.filter(NETWORK, eqx.is_inexact_array)),
     }
 
@@ -62,6 +80,10 @@ def flows() -> dict[str, tuple[AbstractFlow, Any]]:
         "invariant with samples",
         "residual",
         "frozen",
+        "frozen, a matrix a feature",
+        "frozen, one matrix",
+        "varying kernel",
+        "linearised",
         "parameters",
     ],
 )

@@ -306,7 +306,9 @@ SPOILED = [
     pytest.param(
         "descent",
         ("- full_frozen", "- full frozen"),
-        "s.yaml:17:7: forecast.models[0]: expected 'three_values' or 'full_frozen', found the text 'full frozen'; "
+        "s.yaml:17:7: forecast.models[0]: expected 'linearized', 'updated_linear', 'updated', 'full_frozen', "
+        "'neuron_diagonal', 'isotropic', 'within_spectrum', 'matrix_blocks', 'neuron_values' or 'three_values', found "
+        "the text 'full frozen'; "
         "did you mean 'full_frozen'?",
         id="mistyped name in a list",
     ),
