@@ -203,8 +203,11 @@ def _assumptions(tree: xr.DataTree) -> Figure:
     group = _dataset(tree, "ladder")
     judged = [i for i, part in enumerate(group["ladder_part"].to_numpy()) if str(part) in EIGENSPACES]
     rungs, titles = group["rung"].to_numpy(), [str(title) for title in group["rung_title"].to_numpy()]
-    figure = Figure(figsize=(1.9 + 2.3 * max(len(judged), 1), 0.7 + 0.36 * len(rungs)))
-    panels = figure.subplots(1, max(len(judged), 1), sharey=True, squeeze=False)[0]
+    columns = min(max(len(judged), 1), 3)
+    rows = -(-max(len(judged), 1) // columns)
+    figure = Figure(figsize=(1.9 + 2.1 * columns, (0.7 + 0.34 * len(rungs)) * rows))
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    panels = grid.reshape(-1)
     place = np.arange(len(rungs))
     for axes, index in zip(panels, judged, strict=False):
         ends, added = group["log_ratio"].to_numpy()[index], group["added"].to_numpy()[index]
@@ -226,6 +229,8 @@ def _assumptions(tree: xr.DataTree) -> Figure:
         axes.set_xlim(low - 0.25 * (high - low), high)
         axes.set_title(f"from {group['snapshot'].to_numpy()[index]}")
         axes.set_xlabel("log(forecast / real)")
+    for axes in panels[len(judged) :]:
+        axes.set_axis_off()
     panels[0].set_yticks(place, titles)
     panels[0].invert_yaxis()
     return figure
@@ -266,7 +271,10 @@ def _errors(tree: xr.DataTree) -> Figure:
             axes.tick_params(labelbottom=True)
     for axes in panels[:, 0]:
         axes.set_ylabel("relative error of ‖R_e‖")
-    part_legend(panels[0, 0], [], loc="lower right")
+    if len(titles) < panels.size:
+        part_legend(panels[-1, -1], [], loc="center left")
+    else:
+        part_legend(panels[0, 0], [], loc="lower right")
     return figure
 
 

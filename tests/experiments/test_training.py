@@ -342,7 +342,7 @@ def test_two_devices_record_what_one_records_and_resume_bit_for_bit(tmp_path: Pa
         return process.communicate()[0]
 
     assert "shared out" not in run(1, tmp_path / "one")
-    assert "shared out among TFRT_CPU_0, TFRT_CPU_1." in " ".join(run(2, tmp_path / "two").split())
+    assert "shared out among cpu:0, cpu:1." in " ".join(run(2, tmp_path / "two").split())
     run(2, tmp_path / "again", kill_after=0.05)
     assert "Resumed from the checkpoint" in run(2, tmp_path / "again")
     same_but_for_seconds(tmp_path / "two", tmp_path / "again")

@@ -21,6 +21,9 @@ STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 POSSIBLE = sys.platform == "linux" and os.access(RESET, os.W_OK)
 WHY_NOT = "needs Linux' /proc, where the high-water mark of the resident set can be set back"
 
+_ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
+"""Large blocks by themselves, given back when they are freed: what glibc keeps in its heaps is nobody's."""
+
 Case = dict[str, Any]
 """What is called ("kernel", "values", "outputs", "pairs", or "array"), with which network, samples and settings."""
 
@@ -31,7 +34,7 @@ def measured(cases: list[Case]) -> list[Case]:
     A budget that is refused gives "refused: …" and no growth.
     """
     path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path}
+    environment = {**os.environ, "PYTHONPATH": path, **_ALLOCATOR}
     done = subprocess.run(
         [sys.executable, __file__, json.dumps(cases)], capture_output=True, text=True, check=False, env=environment
     )

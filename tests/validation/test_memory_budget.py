@@ -51,12 +51,12 @@ def _cases(asked: list, shared: Case, budget: int) -> list[Case]:
 @pytest.mark.parametrize("budget", [64 * MB, 256 * MB, 1000 * MB])
 @pytest.mark.parametrize("network", ["mlp", "resnet"])
 def test_resident_memory(network: str, budget: int, capsys: pytest.CaptureFixture[str]) -> None:
-    """A finished kernel may be held three times; a tenth of the budget and 8 MB are for what no compiler counts."""
+    """A finished kernel may be held three times; a tenth of the budget and 16 MB are for what no compiler counts."""
     found = measured({"mlp": mlp, "resnet": resnet}[network](budget))
     over = []
     for case in found:
         settings = {name: value for name, value in case["settings"].items() if name != "memory"}
-        allowed = 1.1 * budget + 3 * case["result"] + 8 * MB
+        allowed = 1.1 * budget + 3 * case["result"] + 16 * MB
         with capsys.disabled():
             print(
                 f"\n{network}, {case['what']} at {case['samples']} samples, {settings}, budget {budget / MB:.0f} MB: "

@@ -113,7 +113,11 @@ class NetworkSums:
 
     def finite(self, chunks: Chunks) -> Bool[Array, " samples"]:
         """At which samples all outputs are finite."""
-        found = [finite_outputs(self._network, x, self._of, self._parameters) for x in self._parts(chunks)]
+        # One after the other: programs that do not wait for each other may run at once, each with its own memory.
+        found = [
+            jax.block_until_ready(finite_outputs(self._network, x, self._of, self._parameters))
+            for x in self._parts(chunks)
+        ]
         return rejoined(found, self._classes)
 
     def _at_once(self, chunks: Chunks) -> bool:
