@@ -16,6 +16,8 @@ from ntkflow.kernels import EIGENSPACES
 from ntkflow.results import Cell, Column, Quantity, Summary, Table, format_number
 from ntkflow.training import History, Snapshot
 
+_FEW = 3
+"""More models than this share a sentence."""
 _PARTS = tuple(name.replace("_", " ") for name in EIGENSPACES)
 
 
@@ -76,23 +78,29 @@ def comparison_summary(
 
 
 def _statement_on_forecasts(comparisons: Sequence[SnapshotComparison]) -> tuple[str, ...]:
-    """One sentence a model: its worst error of the slowest moving part over that part's first e-fold, and where."""
-    sentences = []
+    """The worst error of the slowest moving part over that part's first e-fold, of each model, and where."""
+    worst: dict[str, tuple[float, str]] = {}
     for model in comparisons[0].forecasts:
         known: dict[str, float] = {}
         for item in comparisons:
             errors = item.errors[model]
             if errors.slowest is not None:
-                worst = errors.worst_within(item.times, item.snapshot.time, errors.duration)[errors.slowest]
-                if math.isfinite(worst):
-                    known[item.snapshot.label] = float(worst)
+                value = errors.worst_within(item.times, item.snapshot.time, errors.duration)[errors.slowest]
+                if math.isfinite(value):
+                    known[item.snapshot.label] = float(value)
         if known:
-            sentences.append(
-                f"{_capital(RUNGS[model].title)} forecast: the norm of the slowest part that moves is at most "
-                f"{100 * max(known.values()):.2g} % off the real one over its first e-fold, or to the end of the "
-                f"run, in the forecasts from {', '.join(known)}."
-            )
-    return tuple(sentences)
+            worst[RUNGS[model].title] = max(known.values()), ", ".join(known)
+    if len(worst) > _FEW and len(places := {where for _, where in worst.values()}) == 1:
+        values = ", ".join(f"{title} {100 * value:.2g} %" for title, (value, _) in worst.items())
+        return (
+            "Largest error of the norm of the slowest part that moves, over its first e-fold or to the end of the run, "
+            f"in the forecasts from {places.pop()}: {values}.",
+        )
+    return tuple(
+        f"{_capital(title)} forecast: the norm of the slowest part that moves is at most {100 * value:.2g} % off the "
+        f"real one over its first e-fold, or to the end of the run, in the forecasts from {where}."
+        for title, (value, where) in worst.items()
+    )
 
 
 def _quantities(last: Snapshot, history: History, test_samples: int) -> tuple[Quantity, ...]:
