@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from ntkflow import scenario as schema
 from ntkflow.collapse import METRICS
-from ntkflow.comparison import LADDER, LIMIT, RUNGS, WINDOW, Model, SnapshotComparison
+from ntkflow.comparison import WINDOW, SnapshotComparison
 from ntkflow.data import Dataset
+from ntkflow.experiments.comparison_forecasts import (
+    PARTS,
+    finite,
+    forecast_table,
+    horizon_table,
+    ladder_tables,
+    state_tables,
+    statement_on_forecasts,
+)
 from ntkflow.experiments.comparison_network import StartingMLP
-from ntkflow.kernels import EIGENSPACES
 from ntkflow.results import Cell, Column, Quantity, Summary, Table, format_number
 from ntkflow.training import History, Snapshot
-
-_FEW = 3
-"""More models than this share a sentence."""
-_PARTS = tuple(name.replace("_", " ") for name in EIGENSPACES)
 
 
 def comparison_summary(
@@ -57,7 +61,7 @@ def comparison_summary(
         *([f"{start.origin}."] if start.origin else []),
         f"{built.activation} network {sizes}, {first.network.parameter_count()} parameters, {how}, loss "
         f"‖R‖²/(2Z), {z}.",
-        *_statement_on_forecasts(comparisons),
+        *statement_on_forecasts(comparisons),
     )
     return Summary(
         title=scenario.name,
@@ -66,40 +70,14 @@ def comparison_summary(
         quantities=_quantities(last, history, len(dataset.test_labels)),
         tables=(
             _rate_table(comparisons, z, step_size),
-            _forecast_table(comparisons, z),
-            *_ladder_tables(comparisons, z),
-            *_state_tables(comparisons, snapshots),
-            _horizon_table(comparisons, z),
+            forecast_table(comparisons, z),
+            *ladder_tables(comparisons, z),
+            *state_tables(comparisons, snapshots),
+            horizon_table(comparisons, z),
             _kernel_table(snapshots),
             _collapse_table(snapshots),
         ),
         warnings=_warnings(snapshots, comparisons, step_size),
-    )
-
-
-def _statement_on_forecasts(comparisons: Sequence[SnapshotComparison]) -> tuple[str, ...]:
-    """The worst error of the slowest moving part over that part's first e-fold, of each model, and where."""
-    worst: dict[str, tuple[float, str]] = {}
-    for model in comparisons[0].forecasts:
-        known: dict[str, float] = {}
-        for item in comparisons:
-            errors = item.errors[model]
-            if errors.slowest is not None:
-                value = errors.worst_within(item.times, item.snapshot.time, errors.duration)[errors.slowest]
-                if math.isfinite(value):
-                    known[item.snapshot.label] = float(value)
-        if known:
-            worst[RUNGS[model].title] = max(known.values()), ", ".join(known)
-    if len(worst) > _FEW and len(places := {where for _, where in worst.values()}) == 1:
-        values = ", ".join(f"{title} {100 * value:.2g} %" for title, (value, _) in worst.items())
-        return (
-            "Largest error of the norm of the slowest part that moves, over its first e-fold or to the end of the run, "
-            f"in the forecasts from {places.pop()}: {values}.",
-        )
-    return tuple(
-        f"{_capital(title)} forecast: the norm of the slowest part that moves is at most {100 * value:.2g} % off the "
-        f"real one over its first e-fold, or to the end of the run, in the forecasts from {where}."
-        for title, (value, where) in worst.items()
     )
 
 
@@ -134,17 +112,17 @@ def _rate_table(comparisons: Sequence[SnapshotComparison], z: str, step_size: fl
     mapping = "" if step_size is None else " Then what descent makes of that rate r, −log|1 − ηr|/η."
     rows: list[tuple[Cell, ...]] = []
     for item in comparisons:
-        for part, name in enumerate(_PARTS):
+        for part, name in enumerate(PARTS):
             measured = item.rates.measured[part]
             rows.append(
                 (
                     item.snapshot.label,
                     name,
-                    _finite(measured.value),
-                    _finite(measured.curvature),
-                    _finite(float(item.rates.block[part])),
-                    _finite(float(item.rates.block_errors[part])),
-                    _finite(float(item.rates.whole[part])),
+                    finite(measured.value),
+                    finite(measured.curvature),
+                    finite(float(item.rates.block[part])),
+                    finite(float(item.rates.block_errors[part])),
+                    finite(float(item.rates.whole[part])),
                 )
             )
     return Table(
@@ -175,163 +153,6 @@ def _rate_table(comparisons: Sequence[SnapshotComparison], z: str, step_size: fl
         ),
         tuple(rows),
         "A negative rate is a part that grows.",
-    )
-
-
-def _forecast_table(comparisons: Sequence[SnapshotComparison], z: str) -> Table:
-    rows: list[tuple[Cell, ...]] = []
-    for item in comparisons:
-        for model, errors in item.errors.items():
-            if errors.slowest is None:
-                rows.append((item.snapshot.label, RUNGS[model].title, *[None] * 5))
-                continue
-            worst = errors.worst_within(item.times, item.snapshot.time, errors.duration)
-            whole = errors.worst_total_within(item.times, item.snapshot.time, errors.duration)
-            percent = (_finite(100 * float(value)) for value in (*worst, whole))
-            finished = math.isfinite(errors.e_folds[errors.slowest])
-            until: Cell = errors.duration if finished else f"> {format_number(errors.duration)}"
-            rows.append((item.snapshot.label, RUNGS[model].title, *percent, until))
-    error = (
-        "Largest |‖R_e‖ forecast − ‖R_e‖ real|/‖R_e‖ real of this part within the e-fold. A forecast that falls far "
-        "too low cannot be more than 100 % off."
-    )
-    return Table(
-        "Forecasts beside the real run: errors within the first e-fold",
-        (
-            *_forecast_columns(),
-            *(Column(name, "%", error) for name in _PARTS),
-            Column("whole R", "%", "The same for the norm ‖R‖ of the whole residual."),
-            Column(
-                "e-fold",
-                "time",
-                "How long the slowest part that moves takes to fall to 1/e of its norm; > : to the end of the run, "
-                f"where it has not. A part moves if it falls by 10 % or more. Gradient-flow time, {z}.",
-            ),
-        ),
-        tuple(rows),
-        _slowest_parts(comparisons),
-    )
-
-
-def _ladder_tables(comparisons: Sequence[SnapshotComparison], z: str) -> tuple[Table, ...]:
-    rows: list[tuple[Cell, ...]] = []
-    for item in comparisons:
-        if item.ladder is None:
-            continue
-        for index, model in enumerate(item.ladder.models):
-            rows.append(
-                (
-                    item.snapshot.label,
-                    _PARTS[item.ladder.part],
-                    item.ladder.time,
-                    RUNGS[model].title,
-                    _finite(float(np.exp(item.ladder.log_ratios[index]))),
-                    _finite(float(item.ladder.added[index])),
-                    _finite(100 * float(item.ladder.shares[index])),
-                    _finite(float(item.ladder.moved[index])),
-                )
-            )
-    if not rows:
-        return ()
-    table = Table(
-        "The ladder: what each assumption adds to the error",
-        (
-            Column("snapshot", "", "When the kernels were measured and the forecast starts."),
-            Column("part", "", "The slowest part of the residual that moves: what is judged."),
-            Column("after", "time", f"Since the snapshot: that part's e-fold, or to the end; gradient-flow time, {z}."),
-            Column("model", "", _assumptions(LADDER)),
-            Column("ratio", "1", "‖R_e‖ forecast / ‖R_e‖ real then; 1 is right."),
-            Column(
-                "added",
-                "1",
-                "log of the ratio less that of the rung before: what this assumption adds. The first: what the "
-                "constancy of Θʰ costs, and of a run by descent that it is no flow.",
-            ),
-            Column(
-                "share",
-                "%",
-                "added over the last rung's log ratio: they add to 100; negative where an assumption mends the error.",
-            ),
-            Column(
-                "moved",
-                "1",
-                "‖R_e − R_e of the rung before‖/‖R_e‖ real: directions count too. The first: from the real one.",
-            ),
-        ),
-        tuple(rows),
-        "Matrix blocks keep what couples two features, which the rungs before leave out, and leave out the "
-        "within-class spectrum, which they keep.",
-    )
-    return (table,)
-
-
-def _state_tables(comparisons: Sequence[SnapshotComparison], snapshots: Sequence[Snapshot]) -> tuple[Table, ...]:
-    rows: list[tuple[Cell, ...]] = []
-    for item in comparisons:
-        for model, errors in item.state_errors.items():
-            for label, three in zip([one.label for one in snapshots[-len(errors) :]], errors, strict=True):
-                if np.isfinite(three).any():
-                    percent = (_finite(100 * float(value)) for value in three)
-                    rows.append((item.snapshot.label, RUNGS[model].title, label, *percent))
-    if not rows:
-        return ()
-    table = Table(
-        "Features, weights and biases at later snapshots",
-        (
-            *_forecast_columns(),
-            Column("at", "", "The later snapshot, or the end of training."),
-            *(
-                Column(name, "%", f"‖{name} forecast − {name} real‖_F / ‖{name} real‖_F, on the training samples.")
-                for name in ("H", "W", "b")
-            ),
-        ),
-        tuple(rows),
-        "Blank: it is 0 in the run.",
-    )
-    return (table,)
-
-
-def _assumptions(models: Iterable[Model]) -> str:
-    return " ".join(f"{_capital(RUNGS[name].title)}: {RUNGS[name].assumption}" for name in models)
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]
-
-
-def _slowest_parts(comparisons: Sequence[SnapshotComparison]) -> str:
-    names = []
-    for item in comparisons:
-        slowest = next(iter(item.errors.values())).slowest
-        part = "no part" if slowest is None else _PARTS[slowest]
-        names.append(f"{part} from {item.snapshot.label}")
-    return f"The slowest part that moves: {', '.join(names)}."
-
-
-def _horizon_table(comparisons: Sequence[SnapshotComparison], z: str) -> Table:
-    rows: list[tuple[Cell, ...]] = []
-    for item in comparisons:
-        reach = float(item.times[-1] - item.snapshot.time)
-        for model, errors in item.errors.items():
-            horizons = (
-                f"> {format_number(reach)}" if math.isinf(value) else _finite(value) for value in errors.horizons
-            )
-            rows.append((item.snapshot.label, RUNGS[model].title, *horizons))
-    horizon = (
-        f"How long this part's norm stays within {100 * LIMIT:g} % of the real one; gradient-flow time since the "
-        f"snapshot, {z}. > : to the end of the forecast."
-    )
-    return Table(
-        "Forecasts beside the real run: reliable horizons",
-        (*_forecast_columns(), *(Column(name, "time", horizon) for name in _PARTS)),
-        tuple(rows),
-    )
-
-
-def _forecast_columns() -> tuple[Column, Column]:
-    return (
-        Column("snapshot", "", "When the kernels were measured and the forecast starts."),
-        Column("model", "", _assumptions(RUNGS)),
     )
 
 
@@ -448,7 +269,3 @@ def _final_ratio(item: SnapshotComparison, norms: np.ndarray) -> float | None:
     """Forecast over real within-class norm at the forecast's end; None where the real one is 0."""
     real = float(item.real_norms[-1, 2])
     return float(norms[-1, 2]) / real if real > 0 else None
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

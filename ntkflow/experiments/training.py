@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ntkflow import scenario as schema
 from ntkflow.experiments.outcome import Outcome
+from ntkflow.experiments.training_rates import rates_group
 from ntkflow.experiments.training_run import MEASURING, SAVING, TRAINING, TrainingRun
 from ntkflow.experiments.training_setup import training_setup
 from ntkflow.experiments.training_summary import training_summary
@@ -37,10 +38,11 @@ def run_training(
     run.resume()
     run.to_the_end(progress)
     run.prune()
-    tree = training_tree(run, text)
+    rates = rates_group(run)
+    tree = training_tree(run, rates, text)
     return Outcome(
         tree=tree,
-        summary=training_summary(run),
+        summary=training_summary(run, rates),
         drawings=training_drawings(tree),
         timings={
             "training": float(run.seconds[TRAINING]),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import xarray as xr
 
 from ntkflow import scenario as schema
 from ntkflow.collapse import METRICS
-from ntkflow.experiments.training_rates import rates_group
 from ntkflow.experiments.training_run import MEASURING, SAVING, TRAINING, TrainingRun, parameter_count
 from ntkflow.results import Cell, Column, Quantity, Summary, Table
 from ntkflow.training.observations import cost_names
@@ -28,13 +28,13 @@ _ROWS = 12
 """Rows of a table over epochs, the first and the last among them."""
 
 
-def training_summary(run: TrainingRun) -> Summary:
+def training_summary(run: TrainingRun, rates: xr.Dataset | None) -> Summary:
     """Statements, numbers with definitions, what was measured over epochs, members of an ensemble, costs, warnings."""
     scenario = run.setup.scenario
     description = scenario.description.strip()
     tables = [_members(run)]
     if not run.setup.stacked:
-        tables = [_over_epochs(run), *_rates(run), *_collapse(run), *_kernels(run)]
+        tables = [_over_epochs(run), *_rates(run, rates), *_collapse(run), *_kernels(run)]
     return Summary(
         title=scenario.name,
         kind="training",
@@ -212,8 +212,7 @@ def _over_epochs(run: TrainingRun) -> Table:
     return Table("Training over epochs", tuple(columns), tuple(cells))
 
 
-def _rates(run: TrainingRun) -> list[Table]:
-    group = rates_group(run)
+def _rates(run: TrainingRun, group: xr.Dataset | None) -> list[Table]:
     if group is None:
         return []
     columns, text = list(_moment(run)), {name: str(group[name].attrs["long_name"]) for name in group.data_vars}

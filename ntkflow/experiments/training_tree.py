@@ -6,14 +6,13 @@ import numpy as np
 import xarray as xr
 
 from ntkflow.experiments.outcome import Variable, dataset, scenario_group
-from ntkflow.experiments.training_rates import rates_group
 from ntkflow.experiments.training_run import TrainingRun
 from ntkflow.training.observations import cost_names
 
 _BATCH = "by the parameters before each step, mean over the epoch's steps"
 
 
-def training_tree(run: TrainingRun, text: str) -> xr.DataTree:
+def training_tree(run: TrainingRun, rates: xr.Dataset | None, text: str) -> xr.DataTree:
     """Groups ``training`` (every epoch), one for each group of observations, ``rates``, ``cost`` and ``scenario``.
 
     Along ``epoch`` lie the epochs that were measured, along ``trained_epoch`` all that were trained. ``member`` is an
@@ -37,7 +36,7 @@ def training_tree(run: TrainingRun, text: str) -> xr.DataTree:
             if any(name in names for names, *_ in variables.values())
         }
         groups[f"/{observation.name}"] = _at_records(run, dataset(variables, labels))
-    if (rates := rates_group(run)) is not None:
+    if rates is not None:
         groups["/rates"] = _at_records(run, rates)
     groups["/cost"] = _at_records(run, _cost(run, measured))
     scenario = setup.scenario

@@ -13,6 +13,8 @@ from ntkflow.report.style import PARTS, SOURCES, colour, part_colour
 
 PART_LABELS = tuple(PARTS)
 """Names of the residual's parts in figures, in the order in which results store them."""
+EIGENSPACES = ("global_mean", "class_means", "within_class")
+"""How results name these parts, in the same order."""
 
 
 def time_label(loss_scale: str) -> str:

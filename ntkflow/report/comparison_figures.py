@@ -9,15 +9,13 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ntkflow.report.axes import PART_LABELS, part_legend, positive, time_label
+from ntkflow.report.axes import EIGENSPACES, PART_LABELS, part_legend, positive, time_label
 from ntkflow.report.drawing import Drawing
 from ntkflow.report.style import colour, line, part_colour, rung_line
 
 _LINES = ("full frozen", "three values")
 """The line styles of the two models that the first figure shows."""
 _WIDE = (7.4, 3.6)
-EIGENSPACES = ("global_mean", "class_means", "within_class")
-"""How results name the parts of the residual, in the order of :data:`PART_LABELS`."""
 
 
 def comparison_drawings(tree: xr.DataTree) -> tuple[Drawing, ...]:

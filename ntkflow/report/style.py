@@ -123,7 +123,7 @@ _DIVERGING = "ntkflow difference"
 
 
 def darkened(svg: str) -> str:
-    """A figure that was drawn in the light theme, in the dark one: colour by colour, half the time of drawing it again.
+    """A figure that was drawn in the light theme, in the dark one: colour by colour, without drawing it again.
 
     No two colours of the light theme are alike, and lines and texts have no others. Images keep their pixels.
     """

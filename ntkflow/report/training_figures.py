@@ -23,14 +23,14 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from ntkflow.report.axes import PART_LABELS
+from ntkflow.report.axes import EIGENSPACES, PART_LABELS
 from ntkflow.report.drawing import Drawing
 from ntkflow.report.style import PARTS, colour
 from ntkflow.report.training_panels import INKS, Curve, Panel, members_of, panels_figure
 
 _ZERO_ERROR = "Vertical lines: the first recorded epoch at which every training sample is classified right."
 _MEMBERS = " Colours are runs."
-_EIGENSPACES = tuple(zip(("global_mean", "class_means", "within_class"), PART_LABELS, strict=True))
+_EIGENSPACES = tuple(zip(EIGENSPACES, PART_LABELS, strict=True))
 
 
 def training_drawings(tree: xr.DataTree) -> tuple[Drawing, ...]:

@@ -219,7 +219,7 @@ def test_the_ladder_adds_up(tree: xr.DataTree, summary: Summary) -> None:
 
 
 def test_features_weights_and_biases_at_later_snapshots(tree: xr.DataTree, summary: Summary) -> None:
-    """Their errors, from nothing that the summary used: the residual that the predicted ones give is the forecast's."""
+    """The table shows what is stored, for every later snapshot and no earlier one (their values: test_rungs.py)."""
     found = table(summary, "Features, weights and biases at later snapshots")
     errors, moments = tree["comparison"]["state_error"], [f"step {step}" for step in (*SNAPSHOTS, STEPS)]
     assert errors["moment"].values.tolist() == moments
