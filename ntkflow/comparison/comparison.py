@@ -119,7 +119,7 @@ def compare_snapshot(
     Raises:
         SolverError: a solver gave up on a forecast.
     """
-    kernels = KernelsOfSnapshot(snapshot, tuple(moments) or (snapshot,), problem)
+    kernels = KernelsOfSnapshot(snapshot, tuple(moments) or (snapshot,), problem, step_size)
     following = kernels.following
     later = np.array([item.time for item in following])
     indices = forecast_indices(history.times, snapshot.time, horizon, wanted_too=later)

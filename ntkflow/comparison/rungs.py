@@ -21,8 +21,10 @@ from ntkflow.flows import (
     VaryingKernelFlow,
 )
 from ntkflow.kernels import (
+    AbstractKernelOperator,
     IsotropicKernel,
     MatrixBlockKernel,
+    MeanTangentKernel,
     NeuronDiagonalKernel,
     TangentKernel,
     block_values,
@@ -30,10 +32,12 @@ from ntkflow.kernels import (
     network_output_pairs,
     with_block_means,
 )
-from ntkflow.training import Problem, Snapshot
+from ntkflow.training import Problem, Snapshot, descent_path
 
 Model = Literal[
     "linearized",
+    "mean_jacobian_linear",
+    "mean_jacobian",
     "updated_linear",
     "updated",
     "full_frozen",
@@ -61,6 +65,10 @@ three before it leave out, and leaves out the within-class spectrum, which they 
 """
 
 
+MEAN_STEPS = 10
+"""Steps of descent over which a mean Jacobian is taken."""
+
+
 @dataclasses.dataclass(frozen=True)
 class KernelsOfSnapshot:
     """What forecasts from a snapshot are made of. Kernels are measured when a model asks for them, once.
@@ -71,11 +79,13 @@ class KernelsOfSnapshot:
             the later ones; the earlier ones have no effect, and keep the shapes alike from start to start, so that one
             compilation serves all.
         problem: data and Z.
+        step_size: η of the steps over which a mean Jacobian is taken; None: a tenth of the largest stable one.
     """
 
     snapshot: Snapshot
     moments: tuple[Snapshot, ...]
     problem: Problem
+    step_size: float | None = None
 
     @property
     def following(self) -> tuple[Snapshot, ...]:
@@ -111,6 +121,12 @@ class KernelsOfSnapshot:
         """The whole Θʰ of a snapshot, applied through its network."""
         return TangentKernel(snapshot.network, self.problem.inputs, "features")
 
+    def mean_jacobian(self, snapshot: Snapshot) -> MeanTangentKernel:
+        """J̄J̄ᵀ over the steps of descent that follow a snapshot."""
+        step_size = 0.1 * snapshot.step_limit if self.step_size is None else self.step_size
+        networks = descent_path(snapshot.network, self.problem, jnp.asarray(step_size), MEAN_STEPS)
+        return MeanTangentKernel(networks, self.problem.inputs, "features")
+
 
 Start = tuple[AbstractFlow[Any], Any]
 """A flow and the state that it starts from."""
@@ -137,12 +153,15 @@ def _linearized(kernels: KernelsOfSnapshot) -> Start:
     return LinearizedFlow(theta, classes=problem.classes, loss_scale=problem.loss_scale), snapshot.residual
 
 
-def _updated(interpolation: Literal["linear", "constant"]) -> Callable[[KernelsOfSnapshot], Start]:
+def _updated(
+    kernel: Callable[[KernelsOfSnapshot, Snapshot], AbstractKernelOperator],
+    interpolation: Literal["linear", "constant"],
+) -> Callable[[KernelsOfSnapshot], Start]:
     def start(kernels: KernelsOfSnapshot) -> Start:
         problem = kernels.problem
         flow = VaryingKernelFlow(
             jnp.asarray([item.time - kernels.snapshot.time for item in kernels.moments]),
-            [kernels.whole(item) for item in kernels.moments],
+            [kernel(kernels, item) for item in kernels.moments],
             targets=problem.targets,
             loss_scale=problem.loss_scale,
             interpolation=interpolation,
@@ -183,17 +202,29 @@ RUNGS: dict[Model, Rung] = {
         "the logits is constant.",
         _linearized,
     ),
+    "mean_jacobian_linear": Rung(
+        "mean J between snapshots",
+        f"J̄J̄ᵀ with the mean J̄ of the features' Jacobian over {MEAN_STEPS} steps of descent after each snapshot, "
+        "linear in time between this snapshot and the later ones, which it is told. Unlike Θʰ of one moment it knows "
+        "of samples that slide along a kink of ReLU.",
+        _updated(KernelsOfSnapshot.mean_jacobian, "linear"),
+    ),
+    "mean_jacobian": Rung(
+        "mean J of the last snapshot",
+        "The same J̄J̄ᵀ, replaced at every later snapshot by that of there.",
+        _updated(KernelsOfSnapshot.mean_jacobian, "constant"),
+    ),
     "updated_linear": Rung(
         "Θʰ between snapshots",
         "The whole measured Θʰ, linear in time between this snapshot and the later ones: it is told the kernels of "
         "snapshots to come, so it is no forecast, and shows what the change of Θʰ accounts for.",
-        _updated("linear"),
+        _updated(KernelsOfSnapshot.whole, "linear"),
     ),
     "updated": Rung(
         "Θʰ of the last snapshot",
         "The whole measured Θʰ, replaced at every later snapshot by the one measured there; H, W and b go on from "
         "where they are.",
-        _updated("constant"),
+        _updated(KernelsOfSnapshot.whole, "constant"),
     ),
     "full_frozen": Rung(
         "full frozen",

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from ntkflow.flows.abstract import AbstractSquaredErrorFlow
 from ntkflow.flows.sample import sample_residual
 from ntkflow.flows.states import SampleState
-from ntkflow.kernels import AbstractKernelOperator, TangentKernel, split_eigenspaces
+from ntkflow.kernels import AbstractKernelOperator, MeanTangentKernel, TangentKernel, split_eigenspaces
 
 
 class FrozenKernelFlow(AbstractSquaredErrorFlow[SampleState]):
@@ -70,5 +70,5 @@ class FrozenKernelFlow(AbstractSquaredErrorFlow[SampleState]):
 
 def refuse_logits(kernel: AbstractKernelOperator) -> None:
     """Raise ``ValueError`` for the kernel of a network's logits where that of its features is needed."""
-    if isinstance(kernel, TangentKernel) and kernel.of != "features":
+    if isinstance(kernel, TangentKernel | MeanTangentKernel) and kernel.of != "features":
         raise ValueError(f"a frozen-kernel flow needs the kernel of the features, not of the {kernel.of}")

@@ -45,6 +45,7 @@ from ntkflow.kernels.empirical import (
 )
 from ntkflow.kernels.estimates import BLOCK_VALUES, BlockEstimate, estimate_block_values
 from ntkflow.kernels.matrix_block import MatrixBlockKernel
+from ntkflow.kernels.mean_tangent import MeanTangentKernel
 from ntkflow.kernels.neuron_diagonal import IsotropicKernel, NeuronDiagonalKernel, with_block_means
 from ntkflow.kernels.operator import AbstractKernelOperator
 from ntkflow.kernels.sample_sums import SampleSums
@@ -77,6 +78,7 @@ __all__ = [
     "IsotropicKernel",
     "LocalElasticity",
     "MatrixBlockKernel",
+    "MeanTangentKernel",
     "NetworkBlockValues",
     "NeuronDiagonalKernel",
     "OutputBlockValues",

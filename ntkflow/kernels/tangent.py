@@ -29,6 +29,13 @@ class SampleNetwork(Protocol):
         ...
 
 
+def output_matrix(
+    network: SampleNetwork, inputs: Float[Array, "samples ..."], of: Of
+) -> Float[Array, "neurons samples"]:
+    """H or f(X), samples as columns."""
+    return network.feature_matrix(inputs) if of == "features" else network.logit_matrix(inputs)
+
+
 class TangentKernel(AbstractKernelOperator):
     """Θʰ (of features) or Θ (of logits) of a network at its present parameters, over all of them: J Jᵀ, never formed.
 
@@ -45,8 +52,7 @@ class TangentKernel(AbstractKernelOperator):
         parameters, rest = eqx.partition(self.network, eqx.is_inexact_array)
 
         def outputs(parameters: SampleNetwork) -> Float[Array, "neurons samples"]:
-            network = eqx.combine(parameters, rest)
-            return network.feature_matrix(self.inputs) if self.of == "features" else network.logit_matrix(self.inputs)
+            return output_matrix(eqx.combine(parameters, rest), self.inputs, self.of)
 
         _, transposed = jax.vjp(outputs, parameters)
         _, product = jax.jvp(outputs, (parameters,), transposed(array))

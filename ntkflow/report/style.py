@@ -58,6 +58,8 @@ SOURCES: dict[str, dict[str, Any]] = {
 
 RUNGS: dict[str, tuple[str, Any]] = {
     "linearized": ("sky", (0, (6.0, 1.5, 1.0, 1.5))),
+    "mean_jacobian_linear": ("ink", (0, (6.0, 1.5, 1.0, 1.5))),
+    "mean_jacobian": ("ink", (0, (5.0, 2.0))),
     "updated_linear": ("orange", (0, (6.0, 1.5, 1.0, 1.5))),
     "updated": ("orange", (0, (5.0, 2.0))),
     "full_frozen": ("blue", "solid"),

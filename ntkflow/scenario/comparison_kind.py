@@ -93,6 +93,8 @@ Training = Annotated[GradientDescent | GradientFlow, Field(discriminator="method
 
 Rung = Literal[
     "linearized",
+    "mean_jacobian_linear",
+    "mean_jacobian",
     "updated_linear",
     "updated",
     "full_frozen",
@@ -114,7 +116,8 @@ class Forecast(Model):
         "measured, constant), neuron_diagonal (nothing between two features), isotropic (one kernel for all features), "
         "within_spectrum (three values but for the spectrum within classes), matrix_blocks (A_d, A_c, A_n), "
         "neuron_values (three values a feature), three_values. Above them: linearized (Θ of the logits constant), "
-        "updated (Θʰ of the last snapshot so far), updated_linear (linear between snapshots, which knows later ones).",
+        "updated (Θʰ of the last snapshot so far), updated_linear (linear between snapshots, which knows later ones), "
+        "mean_jacobian and mean_jacobian_linear (likewise, of the mean Jacobian over ten steps: for ReLU).",
     )
     horizon: PositiveFloat | None = Field(
         default=None,

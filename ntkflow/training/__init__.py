@@ -10,7 +10,7 @@ from ntkflow.training.ensemble import (
     train_ensemble_epoch,
 )
 from ntkflow.training.epochs import StepRecord, run_steps, train_epoch
-from ntkflow.training.gradient_descent import descend, record_steps, train_by_gradient_descent
+from ntkflow.training.gradient_descent import descend, descent_path, record_steps, train_by_gradient_descent
 from ntkflow.training.gradient_flow import ParameterFlow, record_times, train_by_gradient_flow
 from ntkflow.training.history import Checkpoint, History
 from ntkflow.training.loop_form import Loop, chosen_loop
@@ -58,6 +58,7 @@ __all__ = [
     "chosen_loop",
     "copy_state",
     "descend",
+    "descent_path",
     "device_mesh",
     "first_stop",
     "instantaneous_rates",

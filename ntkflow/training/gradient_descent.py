@@ -27,6 +27,24 @@ def descend(network: AbstractClassifier, problem: Problem, step_size: float | Ar
     return _descend(network, problem, step_size)[0]
 
 
+@eqx.filter_jit
+def descent_path(
+    network: AbstractClassifier, problem: Problem, step_size: float | Array, steps: int
+) -> AbstractClassifier:
+    """The network before each of so many steps of full-batch descent, itself first.
+
+    Returns:
+        One network whose parameters have a leading axis of the steps.
+    """
+    parameters, rest = eqx.partition(network, eqx.is_inexact_array)
+
+    def body(at: AbstractClassifier, step: Array) -> tuple[AbstractClassifier, AbstractClassifier]:
+        stepped, _ = _descend(eqx.combine(at, rest), problem, step_size)
+        return eqx.filter(stepped, eqx.is_inexact_array), at
+
+    return eqx.combine(jax.lax.scan(body, parameters, jnp.arange(steps))[1], rest)
+
+
 def train_by_gradient_descent(
     network: AbstractClassifier,
     problem: Problem,

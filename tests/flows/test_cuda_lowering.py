@@ -28,9 +28,9 @@ from ntkflow.flows import (
     random_state,
     sample_residual,
 )
-from ntkflow.kernels import BlockKernel, IsotropicKernel, NeuronDiagonalKernel, TangentKernel
+from ntkflow.kernels import BlockKernel, IsotropicKernel, MeanTangentKernel, NeuronDiagonalKernel, TangentKernel
 from ntkflow.networks import MLP
-from ntkflow.training import ParameterFlow, Problem, descend
+from ntkflow.training import ParameterFlow, Problem, descend, descent_path
 
 PROBLEM = random_problem(0, classes=3, per_class=4, features=5, outputs=3)
 NETWORK = MLP(jax.random.key(0), inputs=4, outputs=3, width=6, hidden_layers=1, features=5, activation="gelu")
@@ -62,6 +62,14 @@ def flows() -> dict[str, tuple[AbstractFlow, Any]]:
             VaryingKernelFlow(jnp.asarray([0.0, 1.0]), [tangent, tangent], targets=jnp.eye(3), loss_scale=12.0),
             features,
         ),
+        "mean Jacobian": (
+            FrozenKernelFlow(
+                MeanTangentKernel(descent_path(NETWORK, problem, 0.1, 3), INPUTS, "features"),
+                targets=jnp.eye(3),
+                loss_scale=12.0,
+            ),
+            features,
+        ),
         "linearised": (
             LinearizedFlow(TangentKernel(NETWORK, INPUTS, "logits"), classes=3, loss_scale=12.0),
             sample_residual(features, jnp.eye(3)),
@@ -83,6 +91,7 @@ def flows() -> dict[str, tuple[AbstractFlow, Any]]:
         "frozen, a matrix a feature",
         "frozen, one matrix",
         "varying kernel",
+        "mean Jacobian",
         "linearised",
         "parameters",
     ],

@@ -306,7 +306,8 @@ SPOILED = [
     pytest.param(
         "descent",
         ("- full_frozen", "- full frozen"),
-        "s.yaml:17:7: forecast.models[0]: expected 'linearized', 'updated_linear', 'updated', 'full_frozen', "
+        "s.yaml:17:7: forecast.models[0]: expected 'linearized', 'mean_jacobian_linear', "
+        "'mean_jacobian', 'updated_linear', 'updated', 'full_frozen', "
         "'neuron_diagonal', 'isotropic', 'within_spectrum', 'matrix_blocks', 'neuron_values' or 'three_values', found "
         "the text 'full frozen'; "
         "did you mean 'full_frozen'?",

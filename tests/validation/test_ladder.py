@@ -54,3 +54,31 @@ def test_the_order_of_the_ladder(tree: xr.DataTree, capsys: pytest.CaptureFixtur
     assert (np.diff(ratios[1:], axis=1) <= 0.03 * ratios[1:, :-1]).all()
     assert abs(after["full_frozen"] - 1) <= 0.10
     assert (ratios[1:, -1] < 0.25).all()
+
+
+@pytest.mark.slow
+def test_kernels_updated_at_snapshots(tree: xr.DataTree, capsys: pytest.CaptureFixture[str]) -> None:
+    """To the end of the run from each snapshot, within class: the mean Jacobian within 5 %, kernels of moments not."""
+    theory, comparison = tree["theory"].to_dataset(), tree["comparison"].to_dataset()
+    worst = {
+        model: comparison["norm_error"].sel(model=model).max("point").to_numpy()[:, 2]
+        for model in ("mean_jacobian_linear", "mean_jacobian", "updated_linear", "updated", "full_frozen")
+    }
+    with capsys.disabled():
+        print("\nlargest error of the within-class norm to the end of the run, from", theory["snapshot"].to_numpy())
+        for model, values in worst.items():
+            print(f"  {model:22s}", values.round(4))
+    assert (worst["mean_jacobian_linear"][1:] <= 0.05).all()
+    assert (worst["updated_linear"][1:-1] > 0.05).any()
+
+
+@pytest.mark.slow
+def test_without_kinks_the_kernel_of_a_moment_will_do(capsys: pytest.CaptureFixture[str]) -> None:
+    """The same network with tanh."""
+    changes = ["network.activation=tanh", "forecast.models=[updated_linear, updated, full_frozen]"]
+    loaded = load_scenario(SCENARIO, changes)
+    tree = experiment(loaded.scenario, folder=SCENARIO.parent, text=resolved_yaml(loaded.scenario)).tree
+    errors = tree["comparison"]["norm_error"].max("point").to_numpy()[..., 2]
+    with capsys.disabled():
+        print("\ntanh, largest error of the within-class norm to the end, snapshots × models\n", errors.round(4))
+    assert (errors[1:, :2] <= 0.02).all()
