@@ -1,7 +1,25 @@
 """ntkflow: block-structured neural tangent kernel dynamics, integrated, trained for real, and compared.
 
-Import from the rooms: `ntkflow.kernels`, `ntkflow.flows`, `ntkflow.collapse`, `ntkflow.networks`, `ntkflow.data`,
-`ntkflow.training`, `ntkflow.comparison`, `ntkflow.scenario`, `ntkflow.experiments`, `ntkflow.results`,
-`ntkflow.report`. Importing changes no setting of JAX; the flows need float64, which
-`jax.config.update("jax_enable_x64", True)` switches on.
+`ntkflow.compare` compares a network of yours with the theory. The rest is in the rooms: `ntkflow.kernels`,
+`ntkflow.flows`, `ntkflow.collapse`, `ntkflow.networks`, `ntkflow.data`, `ntkflow.training`, `ntkflow.comparison`,
+`ntkflow.scenario`, `ntkflow.experiments`, `ntkflow.results`, `ntkflow.report`. Importing changes no setting of JAX; the
+flows need float64, which `jax.config.update("jax_enable_x64", True)` switches on.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ntkflow.experiments import compare
+
+__all__ = ["compare"]
+
+
+def __getattr__(name: str) -> Any:
+    # Not imported before it is asked for: the command line and the rooms without JAX would have to wait for it.
+    if name == "compare":
+        from ntkflow.experiments import compare
+
+        return compare
+    raise AttributeError(f"module 'ntkflow' has no attribute {name!r}")

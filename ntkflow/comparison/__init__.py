@@ -5,7 +5,7 @@ from ntkflow.comparison.decay import FEWEST_RECORDS, WIDEST_WINDOW, DecayFit, fi
 from ntkflow.comparison.errors import LIMIT, MOVES, ForecastErrors, e_fold_times, forecast_errors
 from ntkflow.comparison.forecast import Forecast, forecast, forecast_indices
 from ntkflow.comparison.ladder import Ladder, ladder_of
-from ntkflow.comparison.rates import WINDOW, MeasuredRate, gradient_descent_rate, measure_rate
+from ntkflow.comparison.rates import WINDOW, Descent, MeasuredRate, gradient_descent_rate, measure_rate
 from ntkflow.comparison.rungs import LADDER, RUNGS, KernelsOfSnapshot, Model, Rung
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "WIDEST_WINDOW",
     "WINDOW",
     "DecayFit",
+    "Descent",
     "Forecast",
     "ForecastErrors",
     "KernelsOfSnapshot",

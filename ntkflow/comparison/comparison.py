@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from ntkflow.comparison.errors import ForecastErrors, e_fold_times, forecast_errors
 from ntkflow.comparison.forecast import Forecast, forecast, forecast_indices
 from ntkflow.comparison.ladder import Ladder, ladder_of
-from ntkflow.comparison.rates import MeasuredRate, gradient_descent_rate, measure_rate
+from ntkflow.comparison.rates import Descent, MeasuredRate, measure_rate
 from ntkflow.comparison.rungs import KernelsOfSnapshot, Model
 from ntkflow.flows import Integration
 from ntkflow.kernels import split_eigenspaces
@@ -68,24 +68,23 @@ class SnapshotComparison:
     ladder: Ladder | None
 
 
-def compare_rates(snapshot: Snapshot, history: History, problem: Problem, step_size: float | None) -> RateComparison:
+def compare_rates(snapshot: Snapshot, history: History, problem: Problem, descent: Descent | None) -> RateComparison:
     """Measured and predicted decay rates at a snapshot.
 
     Args:
         snapshot: with its measured Θ.
         history: of the run it was taken from.
         problem: data and Z.
-        step_size: η of gradient descent, whose own map from eigenvalue to rate is then applied to the block prediction
-            and to the whole kernel's; None for gradient flow.
+        descent: whose own map from the flow's rate is then applied to the block prediction and to the whole kernel's;
+            None for gradient flow.
     """
     block = snapshot.logit_kernel.block
     rate = snapshot.rates_block
     error = block.eigenvalue_standard_errors / problem.loss_scale
     whole = snapshot.rates_whole
-    if step_size is not None:
-        # The error goes through the derivative of the map, 1/|1 − ηr|.
-        error = error / np.abs(1 - step_size * rate)
-        rate, whole = gradient_descent_rate(rate, step_size), gradient_descent_rate(whole, step_size)
+    if descent is not None:
+        error = descent.rate_error(rate, error)
+        rate, whole = descent.rate(rate), descent.rate(whole)
     measured = [measure_rate(history.norm_times, history.norms[:, part], snapshot.time) for part in range(3)]
     return RateComparison((measured[0], measured[1], measured[2]), rate, error, whole)
 
@@ -99,7 +98,7 @@ def compare_snapshot(
     models: tuple[Model, ...],
     horizon: float | None,
     integration: Integration,
-    step_size: float | None,
+    descent: Descent | None,
     progress: Progress = silent,
 ) -> SnapshotComparison:
     """Forecast from a snapshot with every model and compare with the run.
@@ -113,13 +112,13 @@ def compare_snapshot(
         models: from :data:`ntkflow.comparison.RUNGS`.
         horizon: how far to forecast; to the end of the run if ``None``.
         integration: method and tolerances.
-        step_size: of gradient descent, None for a flow: see :func:`compare_rates`.
+        descent: how the optimiser moves at the snapshot, None for a flow: see :func:`compare_rates`.
         progress: told from model to model.
 
     Raises:
         SolverError: a solver gave up on a forecast.
     """
-    kernels = KernelsOfSnapshot(snapshot, tuple(moments) or (snapshot,), problem, step_size)
+    kernels = KernelsOfSnapshot(snapshot, tuple(moments) or (snapshot,), problem, descent)
     following = kernels.following
     later = np.array([item.time for item in following])
     indices = forecast_indices(history.times, snapshot.time, horizon, wanted_too=later)
@@ -143,7 +142,7 @@ def compare_snapshot(
     judged = errors[models[0]]
     return SnapshotComparison(
         snapshot=snapshot,
-        rates=compare_rates(snapshot, history, problem, step_size),
+        rates=compare_rates(snapshot, history, problem, descent),
         times=times,
         real_norms=np.linalg.norm(real_parts, axis=(2, 3)),
         forecasts=forecasts,

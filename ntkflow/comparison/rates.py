@@ -7,6 +7,8 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float
 
+from ntkflow.training.observations import stability_threshold
+
 WINDOW = 0.05
 """A measured rate is fitted until log‖R_e‖ has moved by this much: little, since real decays are not exponential."""
 FEWEST = 5
@@ -49,6 +51,40 @@ def measure_rate(times: Float[np.ndarray, " times"], norms: Float[np.ndarray, " 
     middle = len(t) // 2
     halves = _slope(t[: middle + 1], log[: middle + 1]), _slope(t[middle:], log[middle:])
     return MeasuredRate(-_slope(t, log), abs(halves[0] - halves[1]) / 2, float(t[0]), float(t[-1]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Descent:
+    """How an optimiser moves, for the rates and the steps that follow from it.
+
+    Attributes:
+        step_size: η.
+        momentum: β in [0, 1).
+        nesterov: whether the gradient is taken ahead.
+    """
+
+    step_size: float
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    @property
+    def time_step(self) -> float:
+        """η/(1 − β): gradient-flow time of one step."""
+        return self.step_size / (1 - self.momentum)
+
+    @property
+    def stability_factor(self) -> float:
+        """The largest stable step over that without momentum, 2/r: 1 + β, with Nesterov (1 + β)/(1 + 2β)."""
+        return stability_threshold(1.0, self.momentum, nesterov=self.nesterov) / 2
+
+    def rate(self, rate: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+        """What it makes of a flow's rate: :func:`gradient_descent_rate`."""
+        return gradient_descent_rate(rate, self.step_size, self.momentum, nesterov=self.nesterov)
+
+    def rate_error(self, rate: Float[np.ndarray, "..."], error: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+        """Half the difference of what one standard error of the flow's rate to either side gives."""
+        with np.errstate(invalid="ignore"):
+            return np.abs(self.rate(rate + error) - self.rate(rate - error)) / 2
 
 
 def gradient_descent_rate(

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ntkflow.comparison.rates import Descent
 from ntkflow.flows import (
     AbstractFlow,
     ClassFlow,
@@ -79,13 +80,14 @@ class KernelsOfSnapshot:
             the later ones; the earlier ones have no effect, and keep the shapes alike from start to start, so that one
             compilation serves all.
         problem: data and Z.
-        step_size: η of the steps over which a mean Jacobian is taken; None: a tenth of the largest stable one.
+        descent: a mean Jacobian is taken over steps of its gradient-flow time; None: of a tenth of the largest stable
+            step.
     """
 
     snapshot: Snapshot
     moments: tuple[Snapshot, ...]
     problem: Problem
-    step_size: float | None = None
+    descent: Descent | None = None
 
     @property
     def following(self) -> tuple[Snapshot, ...]:
@@ -119,12 +121,12 @@ class KernelsOfSnapshot:
 
     def whole(self, snapshot: Snapshot) -> TangentKernel:
         """The whole Θʰ of a snapshot, applied through its network."""
-        return TangentKernel(snapshot.network, self.problem.inputs, "features")
+        return TangentKernel(snapshot.trained, self.problem.inputs, "features")
 
     def mean_jacobian(self, snapshot: Snapshot) -> MeanTangentKernel:
         """J̄J̄ᵀ over the steps of descent that follow a snapshot."""
-        step_size = 0.1 * snapshot.step_limit if self.step_size is None else self.step_size
-        networks = descent_path(snapshot.network, self.problem, jnp.asarray(step_size), MEAN_STEPS)
+        step_size = 0.1 * snapshot.step_limit if self.descent is None else self.descent.time_step
+        networks = descent_path(snapshot.trained, self.problem, jnp.asarray(step_size), MEAN_STEPS)
         return MeanTangentKernel(networks, self.problem.inputs, "features")
 
 
@@ -149,7 +151,7 @@ class Rung:
 
 def _linearized(kernels: KernelsOfSnapshot) -> Start:
     problem, snapshot = kernels.problem, kernels.snapshot
-    theta = TangentKernel(snapshot.network, problem.inputs, "logits")
+    theta = TangentKernel(snapshot.trained, problem.inputs, "logits")
     return LinearizedFlow(theta, classes=problem.classes, loss_scale=problem.loss_scale), snapshot.residual
 
 

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from ntkflow import scenario as schema
-from ntkflow.comparison import SnapshotComparison, compare_snapshot
+from ntkflow.comparison import Descent
+from ntkflow.data import Dataset
+from ntkflow.experiments.compare_run import compare_run
+from ntkflow.experiments.compared_run import ComparedRun
 from ntkflow.experiments.comparison_network import StartingMLP
-from ntkflow.experiments.comparison_summary import comparison_summary
-from ntkflow.experiments.comparison_tree import comparison_tree
 from ntkflow.experiments.outcome import Outcome
 from ntkflow.experiments.settings import integration
 from ntkflow.experiments.sources import load_dataset
 from ntkflow.flows import describe_loss_scale, loss_scale_value
 from ntkflow.networks import MLP
 from ntkflow.progress import Progress
-from ntkflow.report import comparison_drawings
 from ntkflow.training import (
     Checkpoint,
     History,
     Problem,
-    Snapshot,
-    measure_snapshot,
     train_by_gradient_descent,
     train_by_gradient_flow,
 )
@@ -43,61 +40,51 @@ def run_comparison(scenario: schema.ComparisonScenario, *, folder: Path, text: s
         DivergenceError: training whose loss left the finite numbers.
         SolverError: a solver gave up.
     """
-    timings: dict[str, float] = {}
     dataset = load_dataset(scenario.data, seed=scenario.seed, folder=folder)
     loss_scale = loss_scale_value(scenario.loss_scale, samples=dataset.inputs.shape[0], outputs=dataset.classes)
     problem = Problem.of(dataset, loss_scale)
     start = StartingMLP.of(scenario, dataset, folder)
     history = _train(scenario.training, start.network, problem, progress)
-    timings["training"] = history.seconds
-
-    started = time.perf_counter()
     step = None if history.steps is None else int(history.steps[-1])
     moments = (*history.checkpoints, Checkpoint(float(history.times[-1]), step, history.final))
-    snapshots: list[Snapshot] = []
-    for index, checkpoint in enumerate(moments):
-        progress("measuring kernels", index, len(moments))
-        snapshots.append(measure_snapshot(checkpoint, problem, dataset.test_inputs, dataset.test_labels))
-    progress("measuring kernels", len(moments), len(moments))
-    timings["measuring kernels"] = time.perf_counter() - started
-
-    started = time.perf_counter()
-    step_size = scenario.training.step_size if isinstance(scenario.training, schema.GradientDescent) else None
-    comparisons: list[SnapshotComparison] = []
-    # The last moment is the end of training: nothing follows it that could be forecast.
-    for index, snapshot in enumerate(snapshots[:-1]):
-        comparisons.append(
-            compare_snapshot(
-                snapshot,
-                history,
-                problem,
-                moments=snapshots,
-                models=scenario.forecast.models,
-                horizon=scenario.forecast.horizon,
-                integration=integration(scenario.forecast.solver),
-                step_size=step_size,
-                progress=_share(progress, index, len(snapshots) - 1),
-            )
-        )
-    timings["forecasting"] = time.perf_counter() - started
-
+    descents = None
+    if isinstance(scenario.training, schema.GradientDescent):
+        descents = (Descent(scenario.training.step_size),) * len(moments)
     z = describe_loss_scale(scenario.loss_scale, loss_scale)
-    tree = comparison_tree(scenario, history, snapshots, comparisons, z=z, text=text)
-    return Outcome(
-        tree=tree,
-        summary=comparison_summary(scenario, start, dataset, history, snapshots, comparisons, z=z, step_size=step_size),
-        drawings=comparison_drawings(tree),
-        timings=timings,
+    run = ComparedRun(
+        kind="comparison",
+        name=scenario.name,
+        description=scenario.description,
+        seed=scenario.seed,
+        text=text,
+        statements=_statements(scenario, start, dataset, history, z),
+        problem=problem,
+        z=z,
+        test_inputs=dataset.test_inputs,
+        test_labels=dataset.test_labels,
+        history=history,
+        moments=moments,
+        descents=descents,
+        forecast=scenario.forecast,
     )
+    return compare_run(run, {"training": history.seconds}, progress)
 
 
-def _share(progress: Progress, index: int, count: int) -> Progress:
-    """The progress of one of so many like pieces of work, as that of them all."""
-
-    def told(stage: str, done: float, total: float) -> None:
-        progress(stage, index * total + done, count * total)
-
-    return told
+def _statements(
+    scenario: schema.ComparisonScenario, start: StartingMLP, dataset: Dataset, history: History, z: str
+) -> tuple[str, ...]:
+    how = f"exact gradient flow to t = {history.times[-1]:g}"
+    if isinstance(scenario.training, schema.GradientDescent):
+        step_size, end = scenario.training.step_size, history.times[-1]
+        how = f"{scenario.training.steps} full-batch gradient-descent steps of {step_size:g} (t = {end:g})"
+    built = start.built
+    sizes = "-".join(map(str, [dataset.inputs[0].size, *built.hidden_widths, built.features, dataset.classes]))
+    return (
+        f"{dataset}.",
+        *([f"{start.origin}."] if start.origin else []),
+        f"{built.activation} network {sizes}, {start.network.parameter_count()} parameters, {how}, loss "
+        f"‖R‖²/(2Z), {z}.",
+    )
 
 
 def _train(training: schema.Training, network: MLP, problem: Problem, progress: Progress) -> History:

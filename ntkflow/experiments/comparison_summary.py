@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ntkflow import scenario as schema
 from ntkflow.collapse import METRICS
 from ntkflow.comparison import WINDOW, SnapshotComparison
-from ntkflow.data import Dataset
+from ntkflow.experiments.compared_run import ComparedRun
 from ntkflow.experiments.comparison_forecasts import (
     PARTS,
     finite,
@@ -20,56 +19,37 @@ from ntkflow.experiments.comparison_forecasts import (
     state_tables,
     statement_on_forecasts,
 )
-from ntkflow.experiments.comparison_network import StartingMLP
 from ntkflow.results import Cell, Column, Quantity, Summary, Table, format_number
 from ntkflow.training import History, Snapshot
 
 
 def comparison_summary(
-    scenario: schema.ComparisonScenario,
-    start: StartingMLP,
-    dataset: Dataset,
-    history: History,
+    run: ComparedRun,
     snapshots: Sequence[Snapshot],
     comparisons: Sequence[SnapshotComparison],
-    *,
-    z: str,
-    step_size: float | None,
+    seconds: Mapping[str, float],
 ) -> Summary:
     """Statements, tables and warnings of a finished comparison.
 
     Args:
-        scenario: what was run.
-        start: the network before training.
-        dataset: the data.
-        history: of the training run.
+        run: what was run.
         snapshots: all measured moments, the end of training last.
         comparisons: one for each snapshot but the last.
-        z: how the loss scale reads.
-        step_size: of gradient descent, or None for a flow.
+        seconds: wall time by stage.
     """
-    first, last = snapshots[0], snapshots[-1]
-    how = (
-        f"exact gradient flow to t = {history.times[-1]:g}"
-        if history.steps is None
-        else f"{history.steps[-1]} full-batch gradient-descent steps of {step_size:g} (t = {history.times[-1]:g})"
-    )
-    built = start.built
-    sizes = "-".join(map(str, [dataset.inputs[0].size, *built.hidden_widths, built.features, dataset.classes]))
-    statements = (
-        f"{dataset}.",
-        *([f"{start.origin}."] if start.origin else []),
-        f"{built.activation} network {sizes}, {first.network.parameter_count()} parameters, {how}, loss "
-        f"‖R‖²/(2Z), {z}.",
-        *statement_on_forecasts(comparisons),
-    )
+    z, description = run.z, run.description.strip()
     return Summary(
-        title=scenario.name,
-        kind="comparison",
-        statements=((scenario.description.strip(),) if scenario.description.strip() else ()) + statements,
-        quantities=_quantities(last, history, len(dataset.test_labels)),
+        title=run.name,
+        kind=run.kind,
+        statements=(
+            *([description] if description else []),
+            *run.statements,
+            *statement_on_forecasts(comparisons),
+            _statement_on_cost(seconds),
+        ),
+        quantities=_quantities(snapshots[-1], run.history, len(run.test_labels)),
         tables=(
-            _rate_table(comparisons, z, step_size),
+            _rate_table(comparisons, run),
             forecast_table(comparisons, z),
             *ladder_tables(comparisons, z),
             *state_tables(comparisons, snapshots),
@@ -77,7 +57,7 @@ def comparison_summary(
             _kernel_table(snapshots),
             _collapse_table(snapshots),
         ),
-        warnings=_warnings(snapshots, comparisons, step_size),
+        warnings=run.warnings + _warnings(run, snapshots, comparisons),
     )
 
 
@@ -108,8 +88,13 @@ def _quantities(last: Snapshot, history: History, test_samples: int) -> tuple[Qu
     )
 
 
-def _rate_table(comparisons: Sequence[SnapshotComparison], z: str, step_size: float | None) -> Table:
-    mapping = "" if step_size is None else " Then what descent makes of that rate r, −log|1 − ηr|/η."
+def _rate_table(comparisons: Sequence[SnapshotComparison], run: ComparedRun) -> Table:
+    mapping = ""
+    if run.descents is not None:
+        plain = all(descent.momentum == 0 for descent in run.descents)
+        form = "−log|1 − ηr|/η" if plain else "−log|ϱ|(1 − β)/η with the larger root ϱ of descent with momentum β"
+        mapping = f" Then what descent makes of that rate r, {form}."
+    z = run.z
     rows: list[tuple[Cell, ...]] = []
     for item in comparisons:
         for part, name in enumerate(PARTS):
@@ -226,17 +211,31 @@ def _collapse_table(snapshots: Sequence[Snapshot]) -> Table:
     )
 
 
+def _statement_on_cost(seconds: Mapping[str, float]) -> str:
+    """What measuring and forecasting took beside training."""
+    parts = ", ".join(f"{name} {format_number(value, 3)} s" for name, value in seconds.items())
+    theory = sum(value for name, value in seconds.items() if name != "training")
+    share = theory / seconds["training"] if seconds.get("training", 0) > 0 else float("nan")
+    beside = (
+        f": measuring and forecasting took {format_number(share, 2)} times as long as training" if share > 0 else ""
+    )
+    return f"Wall time, compilation included: {parts}{beside}."
+
+
 def _warnings(
-    snapshots: Sequence[Snapshot], comparisons: Sequence[SnapshotComparison], step_size: float | None
+    run: ComparedRun, snapshots: Sequence[Snapshot], comparisons: Sequence[SnapshotComparison]
 ) -> tuple[str, ...]:
     warnings = []
-    if step_size is not None:
-        beyond = [item for item in snapshots if step_size > item.step_limit]
+    if run.descents is not None:
+        beyond = [
+            f"{item.label} (η = {descent.step_size:g}, limit {format_number(limit)})"
+            for item, descent in zip(snapshots, run.descents, strict=True)
+            if descent.step_size > (limit := descent.stability_factor * item.step_limit)
+        ]
         if beyond:
-            moments = ", ".join(f"{item.label} ({format_number(item.step_limit)})" for item in beyond)
             warnings.append(
-                f"The step {step_size:g} is above the largest stable step 2Z/λ_max(Θ) at {moments}: training runs at "
-                f"the edge of stability there, and gradient flow does not describe it."
+                f"The step is above the largest stable one at {', '.join(beyond)}: training runs at the edge of "
+                "stability there, and gradient flow does not describe it."
             )
     off = []
     for item in comparisons:

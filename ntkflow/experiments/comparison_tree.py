@@ -7,45 +7,34 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import xarray as xr
 
-from ntkflow import scenario as schema
 from ntkflow.collapse import METRICS
 from ntkflow.comparison import LADDER, RUNGS, Ladder, Model, SnapshotComparison
+from ntkflow.experiments.compared_run import ComparedRun
 from ntkflow.experiments.outcome import Variable, dataset, scenario_group
 from ntkflow.kernels import BLOCK_VALUES, EIGENSPACES
 from ntkflow.training import History, KernelMeasurement, Snapshot
 
 
 def comparison_tree(
-    scenario: schema.ComparisonScenario,
-    history: History,
-    snapshots: Sequence[Snapshot],
-    comparisons: Sequence[SnapshotComparison],
-    *,
-    z: str,
-    text: str,
+    run: ComparedRun, snapshots: Sequence[Snapshot], comparisons: Sequence[SnapshotComparison]
 ) -> xr.DataTree:
     """Everything a later question could be about, with dimensions, units and long names.
 
     Args:
-        scenario: what was run.
-        history: of the training run.
+        run: what was run.
         snapshots: all measured moments, the end of training last.
         comparisons: one for each snapshot but the last.
-        z: how the loss scale reads, "Z = N = 80".
-        text: the resolved scenario.
     """
-    unit = f"gradient-flow time ({z})"
+    unit = f"gradient-flow time ({run.z})"
     labels = [item.snapshot.label for item in comparisons]
-    models: list[Model] = [*scenario.forecast.models]
+    models: list[Model] = [*run.forecast.models]
     return xr.DataTree.from_dict(
         {
-            "/training": _training(history, snapshots, unit),
+            "/training": _training(run.history, snapshots, unit),
             "/theory": _theory(comparisons, labels, models, unit),
             "/comparison": _comparison(comparisons, labels, models, [item.label for item in snapshots], unit),
             **_ladder(comparisons, labels, models, unit),
-            "/scenario": scenario_group(
-                kind="comparison", name=scenario.name, seed=scenario.seed, loss_scale=z, text=text
-            ),
+            "/scenario": scenario_group(kind=run.kind, name=run.name, seed=run.seed, loss_scale=run.z, text=run.text),
         }
     )
 

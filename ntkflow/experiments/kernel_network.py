@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
 from ntkflow import scenario as schema
 from ntkflow.data import Dataset
@@ -17,43 +17,15 @@ from ntkflow.experiments.networks import make_network
 from ntkflow.experiments.settings import named_key
 from ntkflow.experiments.stored_network import stored_network
 from ntkflow.networks import (
-    AbstractAffine,
     AbstractBatchClassifier,
     AbstractClassifier,
+    BatchMode,
     require_statistics,
+    unwrapped,
     with_statistics_of,
 )
 from ntkflow.progress import Progress
 from ntkflow.training import Checkpoint, Problem, train_by_gradient_descent
-
-
-class BatchMode(AbstractClassifier):
-    """A batch-normalised classifier as training sees it: what it makes of a sample depends on the whole batch.
-
-    Features and logits exist of a batch only. A kernel is measured of :attr:`network` with statistics that are chosen.
-    """
-
-    network: AbstractBatchClassifier
-
-    def __init__(self, network: AbstractBatchClassifier) -> None:
-        self.network = network
-
-    @property
-    def readout(self) -> AbstractAffine:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The network's own."""
-        return self.network.readout
-
-    def features(self, x: Float[Array, "..."]) -> Float[Array, " features"]:
-        """Raises ``TypeError``: a sample alone has no batch."""
-        raise TypeError("batch statistics need a batch: call feature_matrix or logit_matrix")
-
-    def feature_matrix(self, inputs: Float[Array, "samples ..."]) -> Float[Array, "features samples"]:
-        """H, normalised by the batch's own statistics."""
-        return self.network.batch_features(inputs)[0]
-
-    def logit_matrix(self, inputs: Float[Array, "samples ..."]) -> Float[Array, "outputs samples"]:
-        """W H + b 1ᵀ."""
-        return self.readout.weight @ self.feature_matrix(inputs) + self.readout.bias[:, None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,12 +94,8 @@ def trained(
         progress=progress,
     )
     return tuple(
-        dataclasses.replace(moment, network=start.refresh(_unwrapped(moment.network))) for moment in history.checkpoints
+        dataclasses.replace(moment, network=start.refresh(unwrapped(moment.network))) for moment in history.checkpoints
     )
-
-
-def _unwrapped(network: AbstractClassifier) -> AbstractClassifier:
-    return network.network if isinstance(network, BatchMode) else network
 
 
 def _made(section: schema.BuiltNetwork, dataset: Dataset, key: PRNGKeyArray) -> AbstractClassifier:

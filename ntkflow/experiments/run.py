@@ -12,14 +12,15 @@ from ntkflow.experiments.comparison import run_comparison
 from ntkflow.experiments.end_of_training import run_end_of_training
 from ntkflow.experiments.flow import run_flow
 from ntkflow.experiments.kernel import run_kernel
-from ntkflow.experiments.outcome import Outcome, device
+from ntkflow.experiments.outcome import Outcome
 from ntkflow.experiments.regression import run_regression
 from ntkflow.experiments.relaxation import run_relaxation
 from ntkflow.experiments.residuals import run_residuals
+from ntkflow.experiments.run_comparison import run_stored_comparison
 from ntkflow.experiments.training import run_training
+from ntkflow.experiments.write_result import write_outcome
 from ntkflow.progress import Progress, silent
-from ntkflow.report import render_report, write_figures
-from ntkflow.results import ResultFolder, Summary, provenance
+from ntkflow.results import ResultFolder, Summary
 from ntkflow.scenario import (
     ComparisonScenario,
     EndOfTrainingScenario,
@@ -29,17 +30,10 @@ from ntkflow.scenario import (
     RegressionScenario,
     RelaxationScenario,
     ResidualsScenario,
+    RunComparisonScenario,
     Scenario,
     TrainingScenario,
     resolved_yaml,
-)
-
-_NETWORK = "for a kernel scenario with network: {kind: checkpoint}"
-_DOWNLOADS = (
-    ("results.nc", "every array of this result, NetCDF: xarray.open_datatree(path, engine='h5netcdf')"),
-    ("summary.json", "the numbers and tables of this page"),
-    ("scenario.yaml", "the scenario with every default filled in"),
-    ("manifest.json", "hashes of all files, versions, device, timings"),
 )
 
 
@@ -109,6 +103,8 @@ def experiment(
             return run_relaxation(scenario, folder=folder, text=text, progress=progress)
         case ComparisonScenario():
             return run_comparison(scenario, folder=folder, text=text, progress=progress)
+        case RunComparisonScenario():
+            return run_stored_comparison(scenario, folder=folder, text=text, progress=progress)
         case KernelScenario():
             return run_kernel(scenario, folder=folder, text=text, progress=progress)
         case TrainingScenario():
@@ -122,40 +118,10 @@ def _run(loaded: LoadedScenario, text: str, folder: ResultFolder, progress: Prog
     outcome = experiment(
         loaded.scenario, folder=loaded.path.parent, text=text, progress=progress, checkpoints=folder.checkpoints
     )
-    progress("writing", 0, 3)
-    for name, data in outcome.files.items():
-        folder.write_bytes(name, data)
-    folder.write_tree("results.nc", outcome.tree)
-    progress("writing", 1, 3)
-    figures = write_figures(folder, outcome.drawings)
-    progress("writing", 2, 3)
-    record = provenance(
-        seed=loaded.scenario.seed,
-        device=device(),
-        scenario_yaml=text,
-        started=started,
-        timings={**outcome.timings, "all": time.perf_counter() - clock},
+    write_outcome(
+        folder, outcome, text=text, seed=loaded.scenario.seed, started=started, clock=clock, progress=progress
     )
-    folder.write_text(
-        "report.html",
-        render_report(
-            summary=outcome.summary,
-            figures=figures,
-            scenario_yaml=text,
-            provenance=record,
-            downloads=(*_DOWNLOADS, *_networks(folder, outcome)),
-        ),
-    )
-    folder.finish(outcome.summary, record)
-    progress("writing", 3, 3)
     return outcome.summary
-
-
-def _networks(folder: ResultFolder, outcome: Outcome) -> list[tuple[str, str]]:
-    """The networks of a result, those after the last step first."""
-    found = [(name, f"the network after the last step, {_NETWORK}") for name in outcome.files]
-    snapshots = sorted(path.relative_to(folder.path).as_posix() for path in (folder.path / "snapshots").rglob("*.ckpt"))
-    return found + [(name, f"the network of that epoch, {_NETWORK}") for name in snapshots]
 
 
 def _is_about_memory(error: Exception) -> bool:

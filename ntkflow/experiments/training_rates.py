@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from ntkflow.comparison import FEWEST_RECORDS, WIDEST_WINDOW, DecayFit, fit_decay, gradient_descent_rate
+from ntkflow.comparison import FEWEST_RECORDS, WIDEST_WINDOW, DecayFit, Descent, fit_decay
 from ntkflow.experiments.outcome import Variable, dataset
 from ntkflow.experiments.training_run import TrainingRun
 from ntkflow.kernels import EIGENSPACES
@@ -44,13 +44,9 @@ def rates_group(run: TrainingRun) -> xr.Dataset | None:
         for record, epoch in enumerate(epochs):
             # The step that follows the record; after the last, the last one.
             eta = float(sizes[min(epoch, len(sizes) - 1)])
-            rate, error = flow[member, record], errors[member, record]
-            maps = [
-                gradient_descent_rate(value, eta, optimizer.momentum, nesterov=optimizer.nesterov)
-                for value in (rate, rate - error, rate + error)
-            ]
-            predicted[member, record] = maps[0]
-            predicted_errors[member, record] = np.abs(maps[2] - maps[1]) / 2
+            descent = Descent(eta, optimizer.momentum, optimizer.nesterov)
+            predicted[member, record] = descent.rate(flow[member, record])
+            predicted_errors[member, record] = descent.rate_error(flow[member, record], errors[member, record])
 
     def of_fits(name: str) -> np.ndarray:
         values = [getattr(fits[place], name) for place in np.ndindex(*shape)]

@@ -67,7 +67,7 @@ def _statements(run: TrainingRun) -> tuple[str, ...]:
         f"{setup.dataset}.",
         f"{network} of {count} parameters in {training.precision}, {many}trained for {run.epoch} epochs of "
         f"{recipe.steps_per_epoch} steps, {batches}; {loss}.",
-        f"{_optimizer(training)}, {_schedule(training)}.",
+        f"{optimizer_in_words(training)}, {schedule_in_words(training)}.",
         *((_devices(run),) if setup.mesh is not None else ()),
         *((setup.normalization,) if setup.normalization else ()),
         *((_ended(run),) if run.ended else ()),
@@ -75,7 +75,8 @@ def _statements(run: TrainingRun) -> tuple[str, ...]:
     )
 
 
-def _optimizer(training: schema.StochasticTraining) -> str:
+def optimizer_in_words(training: schema.StochasticTraining) -> str:
+    """How parameters move, with momentum and weight decay."""
     optimizer = training.optimizer
     decay = "without weight decay"
     if optimizer.weight_decay:
@@ -88,7 +89,8 @@ def _optimizer(training: schema.StochasticTraining) -> str:
     return f"Gradient descent with {'Nesterov ' if optimizer.nesterov else ''}momentum {optimizer.momentum:g}, {decay}"
 
 
-def _schedule(training: schema.StochasticTraining) -> str:
+def schedule_in_words(training: schema.StochasticTraining) -> str:
+    """η over the epochs."""
     first = f"step size {training.step_size:g}"
     match training.schedule:
         case schema.ConstantSchedule():

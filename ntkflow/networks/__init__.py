@@ -8,6 +8,7 @@ from ntkflow.networks.batch_classifier import (
     running_average,
     with_statistics_of,
 )
+from ntkflow.networks.batch_mode import BatchMode, as_trained, unwrapped
 from ntkflow.networks.batch_norm import BatchNorm
 from ntkflow.networks.checkpoint import (
     CheckpointHeader,
@@ -45,6 +46,7 @@ __all__ = [
     "AbstractClassifier",
     "Activation",
     "BatchAxis",
+    "BatchMode",
     "BatchNorm",
     "CheckpointHeader",
     "Convolution",
@@ -64,6 +66,7 @@ __all__ = [
     "Shortcut",
     "Statistics",
     "Stored",
+    "as_trained",
     "average_pool",
     "encode_checkpoint",
     "freeze",
@@ -79,5 +82,6 @@ __all__ = [
     "running_average",
     "save_checkpoint",
     "unit_normal",
+    "unwrapped",
     "with_statistics_of",
 ]

@@ -62,6 +62,7 @@ from ntkflow.scenario.relaxation_kind import (
     WeightDecayModel,
 )
 from ntkflow.scenario.residuals_kind import ResidualNorms, ResidualsScenario
+from ntkflow.scenario.run_comparison_kind import RunComparisonScenario
 from ntkflow.scenario.schema import SCENARIO, Scenario
 from ntkflow.scenario.training_kind import (
     SGD,
@@ -145,6 +146,7 @@ __all__ = [
     "ResNet",
     "ResidualNorms",
     "ResidualsScenario",
+    "RunComparisonScenario",
     "Scenario",
     "Solver",
     "SpectrumStart",

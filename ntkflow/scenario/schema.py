@@ -17,6 +17,7 @@ from ntkflow.scenario.kernel_kind import KernelScenario
 from ntkflow.scenario.regression_kind import RegressionScenario
 from ntkflow.scenario.relaxation_kind import RelaxationScenario
 from ntkflow.scenario.residuals_kind import ResidualsScenario
+from ntkflow.scenario.run_comparison_kind import RunComparisonScenario
 from ntkflow.scenario.training_kind import TrainingScenario
 
 Scenario = (
@@ -26,6 +27,7 @@ Scenario = (
     | EndOfTrainingScenario
     | RelaxationScenario
     | ComparisonScenario
+    | RunComparisonScenario
     | KernelScenario
     | TrainingScenario
 )

@@ -10,6 +10,7 @@ from ntkflow.training.ensemble import (
     train_ensemble_epoch,
 )
 from ntkflow.training.epochs import StepRecord, run_steps, train_epoch
+from ntkflow.training.given_history import network_history
 from ntkflow.training.gradient_descent import descend, descent_path, record_steps, train_by_gradient_descent
 from ntkflow.training.gradient_flow import ParameterFlow, record_times, train_by_gradient_flow
 from ntkflow.training.history import Checkpoint, History
@@ -64,6 +65,7 @@ __all__ = [
     "instantaneous_rates",
     "measure_snapshot",
     "member",
+    "network_history",
     "record_steps",
     "record_times",
     "replicate",

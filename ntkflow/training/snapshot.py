@@ -24,7 +24,7 @@ from ntkflow.kernels import (
     split_eigenspaces,
     top_eigenvalue,
 )
-from ntkflow.networks import AbstractClassifier, NTKDense
+from ntkflow.networks import AbstractBatchClassifier, AbstractClassifier, NTKDense, as_trained, with_statistics_of
 from ntkflow.training.history import Checkpoint
 from ntkflow.training.problem import Problem, accuracy, residual_matrix
 
@@ -56,7 +56,10 @@ class Snapshot:
     Attributes:
         time: gradient-flow time.
         step: step of gradient descent, or None.
-        network: the network itself.
+        network: the network as a function of one sample, whose kernels over pairs of samples are measured: with batch
+            normalisation that of the training samples' statistics, held fixed.
+        trained: the network as training sees it, with the statistics of the batch of all training samples, through
+            which derivatives go; the same one without batch normalisation. R, the whole Θ and Θʰ are its.
         state: H, W, b on the training samples.
         residual: R there.
         logit_kernel: structure of Θ, all parameters.
@@ -74,6 +77,7 @@ class Snapshot:
     time: float
     step: int | None
     network: AbstractClassifier
+    trained: AbstractClassifier
     state: SampleState
     residual: Float[Array, "classes samples"]
     logit_kernel: KernelMeasurement
@@ -117,13 +121,16 @@ def measure_snapshot(
             invariant and every forecast from a snapshot assume.
     """
     network = checkpoint.network
+    trained = as_trained(network)
+    if isinstance(network, AbstractBatchClassifier):
+        network = with_statistics_of(network, problem.inputs)
     if isinstance(network.readout, NTKDense):
         raise ValueError(
             "measure_snapshot: the readout is in the NTK parametrisation, in which W and b do not move by their own"
             " gradients; take the standard one, or measure its kernels with empirical_ntk"
         )
-    logits = TangentKernel(network, problem.inputs, "logits")
-    residual = residual_matrix(problem, network)
+    logits = TangentKernel(trained, problem.inputs, "logits")
+    residual = residual_matrix(problem, trained)
     logit_kernel, feature_kernel = (
         _measured(empirical_ntk(network, problem.inputs, of=of, trace="outputs").values, problem.classes)
         for of in ("logits", "features")
@@ -136,6 +143,7 @@ def measure_snapshot(
         time=checkpoint.time,
         step=checkpoint.step,
         network=network,
+        trained=trained,
         state=state,
         residual=residual,
         logit_kernel=logit_kernel,

@@ -18,7 +18,7 @@ from training.tiny import (
     snapshots,
 )
 
-from ntkflow.comparison import SnapshotComparison, compare_rates, compare_snapshot, measure_rate
+from ntkflow.comparison import Descent, SnapshotComparison, compare_rates, compare_snapshot, measure_rate
 from ntkflow.errors import SolverError
 from ntkflow.flows import Integration
 
@@ -32,7 +32,7 @@ def compared() -> SnapshotComparison:
         models=("three_values", "full_frozen"),
         horizon=None,
         integration=LOOSE,
-        step_size=STEP,
+        descent=Descent(STEP),
     )
 
 
@@ -84,7 +84,7 @@ def test_a_horizon_ends_the_forecast() -> None:
         models=("three_values",),
         horizon=12.0,
         integration=LOOSE,
-        step_size=STEP,
+        descent=Descent(STEP),
     )
     assert found.times[-1] <= 12.0 + 1e-9
     assert found.times[-1] > 11.0
@@ -101,7 +101,7 @@ def test_measured_rates_are_fits_to_the_runs_own_norms(compared: SnapshotCompari
 def test_predicted_rates_of_descent_are_those_of_its_map() -> None:
     snapshot = snapshots()[1]
     flow = compare_rates(snapshot, descended(), problem(), None)
-    steps = compare_rates(snapshot, descended(), problem(), STEP)
+    steps = compare_rates(snapshot, descended(), problem(), Descent(STEP))
     np.testing.assert_array_equal(flow.block, snapshot.rates_block)
     np.testing.assert_array_equal(flow.whole, snapshot.rates_whole)
     np.testing.assert_allclose(np.exp(-STEP * steps.block), np.abs(1 - STEP * snapshot.rates_block), rtol=1e-12)
@@ -113,11 +113,10 @@ def test_standard_errors_are_in_the_unit_of_the_rates() -> None:
     block = snapshot.logit_kernel.block
     flow = compare_rates(snapshot, descended(), problem(), None)
     np.testing.assert_allclose(flow.block_errors, block.eigenvalue_standard_errors / Z, rtol=1e-12)
-    # Through gradient descent's map: by a finite difference of the map.
-    steps = compare_rates(snapshot, descended(), problem(), STEP)
-    h = 1e-6
-    ends = [-np.log(np.abs(1 - STEP * (snapshot.rates_block + sign * h))) / STEP for sign in (1, -1)]
-    np.testing.assert_allclose(steps.block_errors, flow.block_errors * np.abs((ends[0] - ends[1]) / (2 * h)), rtol=1e-6)
+    # Through gradient descent's map: half of what one error to either side gives.
+    steps = compare_rates(snapshot, descended(), problem(), Descent(STEP))
+    ends = [-np.log(np.abs(1 - STEP * (snapshot.rates_block + sign * flow.block_errors))) / STEP for sign in (1, -1)]
+    np.testing.assert_allclose(steps.block_errors, np.abs(ends[0] - ends[1]) / 2, rtol=1e-9)
 
 
 @pytest.mark.parametrize(("index", "parts"), [(0, (0, 1)), (1, (0, 1, 2))])
@@ -138,7 +137,7 @@ def test_a_solver_that_gives_up_names_the_forecast() -> None:
             models=("three_values",),
             horizon=None,
             integration=Integration(rtol=1e-6, atol=1e-8, max_steps=5),
-            step_size=STEP,
+            descent=Descent(STEP),
         )
     assert str(caught.value).startswith(
         "forecast by three_values from step 37: tsit5 used all its 5 steps between t = "

@@ -88,7 +88,7 @@ def compare(run: Run, index: int, *models: Model, horizon: float | None = None) 
         models=models,
         horizon=horizon,
         integration=run.integration,
-        step_size=None,
+        descent=None,
     )
 
 

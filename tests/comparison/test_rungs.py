@@ -87,7 +87,7 @@ def compared(features: str, samples: str) -> SnapshotComparison:
         models=LADDER,
         horizon=None,
         integration=FINE,
-        step_size=None,
+        descent=None,
     )
 
 

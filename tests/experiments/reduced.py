@@ -29,7 +29,7 @@ DIGITS = (
 """The tiny problem of the other tests, which have compiled for its shapes."""
 
 REDUCED = {
-    "collapse_digits": COLLAPSE,
+    "collapse_digits": (*COLLAPSE, "checkpoints.snapshots=[0, 1]"),
     "collapse_mnist5k": COLLAPSE,
     "digits": DIGITS,
     "ladder": (*DIGITS, "network.hidden_layers=1", "network.activation=tanh", "data.labels=zero_centred"),

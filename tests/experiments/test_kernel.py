@@ -20,7 +20,7 @@ from scipy.linalg import subspace_angles
 
 from ntkflow.errors import InterruptedRun, UserError
 from ntkflow.experiments import Outcome, experiment, run_scenario
-from ntkflow.experiments.kernel_network import BatchMode, starting_network, trained
+from ntkflow.experiments.kernel_network import starting_network, trained
 from ntkflow.experiments.kernel_run import STORED_NUMBERS
 from ntkflow.experiments.settings import named_key
 from ntkflow.experiments.sources import load_dataset

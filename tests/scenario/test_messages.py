@@ -26,7 +26,10 @@ NETWORK_KEYS = (
 )
 DESCENT_KEYS = "method, step_size, steps, snapshots, records"
 
-KINDS = "'comparison', 'end_of_training', 'flow', 'kernel', 'regression', 'relaxation', 'residuals' or 'training'"
+KINDS = (
+    "'comparison', 'end_of_training', 'flow', 'kernel', 'regression', 'relaxation', 'residuals', 'run_comparison' or "
+    "'training'"
+)
 
 SPOILED = [
     pytest.param(
