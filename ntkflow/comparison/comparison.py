@@ -134,9 +134,7 @@ def compare_snapshot(
         model: _parts(made.residuals, problem.classes) for model, made in forecasts.items()
     }
     errors: dict[Model, ForecastErrors] = {
-        model: forecast_errors(
-            made, real_parts, predicted[model], e_folds, reach=float(history.norm_times[-1]) - snapshot.time
-        )
+        model: forecast_errors(made, real_parts, predicted[model], e_folds, reach=float(times[-1]) - snapshot.time)
         for model, made in forecasts.items()
     }
     judged = errors[models[0]]

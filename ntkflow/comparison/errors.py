@@ -29,7 +29,7 @@ class ForecastErrors:
         slowest: index of the slowest part that moves: the one with the largest of ``e_folds``, and the last of those
             that have not fallen to 1/e when the run ends; None if none moves.
         duration: how long the forecast is judged for: the e-fold of the slowest part that moves, or to the end of the
-            run if that comes first; NaN if none moves.
+            forecast if that comes first; NaN if none moves.
         horizons: time until ``norm_errors`` first passes 10 %, for the three parts; infinite if it never does, NaN for
             a part that is 0 in the run.
     """
@@ -75,7 +75,7 @@ def forecast_errors(
         real_parts: the real R split into global mean, class means, within class.
         predicted_parts: the predicted R, split alike.
         e_folds: from :func:`e_fold_times`.
-        reach: time from the snapshot to the end of the run.
+        reach: time from the snapshot to the end of the forecast, which may be that of the run.
     """
     real = np.linalg.norm(real_parts, axis=(2, 3))
     predicted = np.linalg.norm(predicted_parts, axis=(2, 3))

@@ -34,12 +34,12 @@ def statement_on_forecasts(comparisons: Sequence[SnapshotComparison]) -> tuple[s
     if len(worst) > _FEW and len(places := {where for _, where in worst.values()}) == 1:
         values = ", ".join(f"{title} {100 * value:.2g} %" for title, (value, _) in worst.items())
         return (
-            "Largest error of the norm of the slowest part that moves, over its first e-fold or to the end of the run, "
-            f"in the forecasts from {places.pop()}: {values}.",
+            "Largest error of the norm of the slowest part that moves, over its first e-fold or to the end of the "
+            f"forecast, in the forecasts from {places.pop()}: {values}.",
         )
     return tuple(
         f"{_capital(title)} forecast: the norm of the slowest part that moves is at most {100 * value:.2g} % off the "
-        f"real one over its first e-fold, or to the end of the run, in the forecasts from {where}."
+        f"real one over its first e-fold, or to the end of the forecast, in the forecasts from {where}."
         for title, (value, where) in worst.items()
     )
 
@@ -55,7 +55,7 @@ def forecast_table(comparisons: Sequence[SnapshotComparison], z: str) -> Table:
             worst = errors.worst_within(item.times, item.snapshot.time, errors.duration)
             whole = errors.worst_total_within(item.times, item.snapshot.time, errors.duration)
             percent = (finite(100 * float(value)) for value in (*worst, whole))
-            finished = math.isfinite(errors.e_folds[errors.slowest])
+            finished = errors.e_folds[errors.slowest] <= errors.duration * (1 + 1e-12)
             until: Cell = errors.duration if finished else f"> {format_number(errors.duration)}"
             rows.append((item.snapshot.label, RUNGS[model].title, *percent, until))
     error = (
@@ -71,8 +71,8 @@ def forecast_table(comparisons: Sequence[SnapshotComparison], z: str) -> Table:
             Column(
                 "e-fold",
                 "time",
-                "How long the slowest part that moves takes to fall to 1/e of its norm; > : to the end of the run, "
-                f"where it has not. A part moves if it falls by 10 % or more. Gradient-flow time, {z}.",
+                "How long the slowest part that moves takes to fall to 1/e of its norm; > : to the end of the "
+                f"forecast, where it has not. A part moves if it falls by 10 % or more. Gradient-flow time, {z}.",
             ),
         ),
         tuple(rows),

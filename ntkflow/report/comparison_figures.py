@@ -34,8 +34,8 @@ def comparison_drawings(tree: xr.DataTree) -> tuple[Drawing, ...]:
             "errors",
             "Error of the forecasts against their horizon",
             "Relative error |‖R_e‖ forecast − ‖R_e‖ real| / ‖R_e‖ real of each part, against the time since the "
-            "snapshot, in units of the e-fold of the slowest part that moves (or of the time to the end of the run). "
-            "Later snapshots are paler. Grey lines: 10 % and one e-fold.",
+            "snapshot, in units of the e-fold of the slowest part that moves (or of the time to the end of the "
+            "forecast). Later snapshots are paler. Grey lines: 10 % and one e-fold.",
             lambda: _errors(tree),
         ),
         Drawing(
@@ -84,8 +84,8 @@ def _ladder_drawings(tree: xr.DataTree) -> tuple[Drawing, ...]:
             "ladder",
             "The ladder: forecasts of the slowest part",
             "Norm of the slowest part of the residual that moves, over its value at the snapshot, against the time "
-            "since the snapshot in units of that part's e-fold (or of the time to the end of the run). Thick: the real "
-            "network. Each line: the forecast of one model of Θʰ.",
+            "since the snapshot in units of that part's e-fold (or of the time to the end of the forecast). Thick: "
+            "the real network. Each line: the forecast of one model of Θʰ.",
             lambda: _ladder(tree),
         ),
         Drawing(

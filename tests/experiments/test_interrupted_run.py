@@ -16,7 +16,7 @@ from experiments.command import SCENARIOS, Said, ntkflow, settings
 from experiments.conftest import Runs
 from experiments.reduced import REDUCED
 
-import ntkflow.experiments.run as run_module
+import ntkflow.experiments.write_result as write_module
 from ntkflow.errors import InterruptedRun
 from ntkflow.experiments import run_scenario
 from ntkflow.results import read_result
@@ -46,7 +46,7 @@ class InterruptedAt:
 def test_at_every_report_of_progress(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: Runs, call: int, earlier: bool
 ) -> None:
-    monkeypatch.setattr(run_module, "write_figures", lambda folder, drawings: ())
+    monkeypatch.setattr(write_module, "write_figures", lambda folder, drawings: ())
     output = tmp_path / "out"
     if earlier:
         shutil.copytree(runs.folder(NAME), output)
@@ -74,7 +74,7 @@ def test_at_every_report_of_progress(
 
 def test_it_is_interrupted_no_more_than_six_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The numbers above are all there are."""
-    monkeypatch.setattr(run_module, "write_figures", lambda folder, drawings: ())
+    monkeypatch.setattr(write_module, "write_figures", lambda folder, drawings: ())
     progress = InterruptedAt(7)
     folder, _ = run_scenario(loaded(), tmp_path / "out", progress=progress)
     assert progress.left == 1
@@ -85,7 +85,7 @@ def test_while_figures_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run_module, "write_figures", interrupted)
+    monkeypatch.setattr(write_module, "write_figures", interrupted)
     output = tmp_path / "out"
     said = ntkflow("run", SCENARIOS / f"{NAME}.yaml", "-o", output, *settings(*REDUCED[NAME]))
     assert said.interrupted() == (
@@ -101,7 +101,7 @@ def test_a_mistake_of_ours_leaves_no_manifest_either(tmp_path: Path, monkeypatch
     def wrong(*arguments: object) -> None:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr(run_module, "write_figures", wrong)
+    monkeypatch.setattr(write_module, "write_figures", wrong)
     output = tmp_path / "out"
     said = ntkflow("run", SCENARIOS / f"{NAME}.yaml", "-o", output, *settings(*REDUCED[NAME]))
     assert said.code == 70

@@ -18,7 +18,7 @@ import xarray as xr
 from experiments.command import SCENARIOS, ntkflow
 from pydantic import ValidationError
 
-import ntkflow.experiments.run as run_module
+import ntkflow.experiments.write_result as write_module
 from ntkflow.errors import CheckpointError, InterruptedRun, ScenarioError
 from ntkflow.experiments import estimate, experiment, run_scenario
 from ntkflow.results import read_result
@@ -123,7 +123,7 @@ class Stopping:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes most of the time of so small a run."""
-    monkeypatch.setattr(run_module, "write_figures", lambda folder, drawings: ())
+    monkeypatch.setattr(write_module, "write_figures", lambda folder, drawings: ())
 
 
 @pytest.mark.usefixtures("no_figures")
