@@ -68,11 +68,6 @@ class Descent:
     nesterov: bool = False
 
     @property
-    def time_step(self) -> float:
-        """η/(1 − β): gradient-flow time of one step."""
-        return self.step_size / (1 - self.momentum)
-
-    @property
     def stability_factor(self) -> float:
         """The largest stable step over that without momentum, 2/r: 1 + β, with Nesterov (1 + β)/(1 + 2β)."""
         return stability_threshold(1.0, self.momentum, nesterov=self.nesterov) / 2

@@ -80,8 +80,7 @@ class KernelsOfSnapshot:
             the later ones; the earlier ones have no effect, and keep the shapes alike from start to start, so that one
             compilation serves all.
         problem: data and Z.
-        descent: a mean Jacobian is taken over steps of its gradient-flow time; None: of a tenth of the largest stable
-            step.
+        descent: how the run moves at this snapshot; None: the run is a flow. See :meth:`mean_jacobian`.
     """
 
     snapshot: Snapshot
@@ -124,8 +123,17 @@ class KernelsOfSnapshot:
         return TangentKernel(snapshot.trained, self.problem.inputs, "features")
 
     def mean_jacobian(self, snapshot: Snapshot) -> MeanTangentKernel:
-        """J̄J̄ᵀ over the steps of descent that follow a snapshot."""
-        step_size = 0.1 * snapshot.step_limit if self.descent is None else self.descent.time_step
+        """J̄J̄ᵀ over the steps of full-batch descent, without momentum, that follow a snapshot.
+
+        By the run's η where this forecast starts. With momentum η may be beyond what is stable without: at most half of
+        the largest stable step then. A tenth of that step where the run is a flow.
+        """
+        if self.descent is None:
+            step_size = 0.1 * snapshot.step_limit
+        elif self.descent.momentum == 0:
+            step_size = self.descent.step_size
+        else:
+            step_size = min(self.descent.step_size, 0.5 * snapshot.step_limit)
         networks = descent_path(snapshot.trained, self.problem, jnp.asarray(step_size), MEAN_STEPS)
         return MeanTangentKernel(networks, self.problem.inputs, "features")
 

@@ -16,7 +16,7 @@ from jaxtyping import Float, Integer
 
 from ntkflow import scenario as schema
 from ntkflow.comparison import Descent, Model
-from ntkflow.data import LabelEncoding, class_targets
+from ntkflow.data import LabelEncoding, Samples, class_targets
 from ntkflow.errors import DataError
 from ntkflow.experiments.compare_run import compare_run
 from ntkflow.experiments.compared_run import ComparedRun
@@ -179,14 +179,8 @@ def compare(
 
 def _sorted(inputs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, int]:
     """Samples sorted by class, and how many classes there are."""
-    if labels.ndim != 1 or len(labels) != len(inputs):
-        raise DataError(f"inputs of shape {inputs.shape} and labels of shape {labels.shape} do not fit", place="labels")
-    if not np.isfinite(inputs).all():
-        bad = int(np.flatnonzero(~np.isfinite(inputs.reshape(len(inputs), -1)).all(axis=1))[0])
-        raise DataError(f"sample {bad} has values that are NaN or infinite", place="inputs")
-    counts = np.bincount(labels) if labels.min(initial=0) >= 0 else np.zeros(0, int)
-    if len(counts) < 2 or counts.min() == 0:
-        raise DataError("labels must be whole numbers from 0 to C - 1, C at least 2, each in use", place="labels")
+    Samples("the given arrays", inputs, labels).require_usable()
+    counts = np.bincount(labels)
     if counts.min() != counts.max():
         raise DataError(
             f"classes of {counts.min()} to {counts.max()} samples; the parts of the residual, and every rung below "

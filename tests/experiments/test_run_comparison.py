@@ -15,7 +15,8 @@ import xarray as xr
 from experiments.test_training import described
 
 import ntkflow
-from ntkflow.comparison import RUNGS, KernelsOfSnapshot
+from ntkflow.comparison import RUNGS, Descent, KernelsOfSnapshot
+from ntkflow.comparison.rungs import MEAN_STEPS
 from ntkflow.data import class_targets
 from ntkflow.errors import DataError, ResultFolderError, ScenarioError, UserError
 from ntkflow.experiments import experiment, run_scenario
@@ -196,14 +197,27 @@ def test_wrong_arrays() -> None:
     network, inputs, labels = own()
     with pytest.raises(DataError, match="classes of 3 to 4 samples"):
         ntkflow.compare(network, inputs[:-1], labels[:-1], step_size=0.1, steps=5)
-    with pytest.raises(DataError, match="do not fit"):
+    with pytest.raises(DataError, match="11 inputs but 12 labels"):
         ntkflow.compare(network, inputs[:-1], labels, step_size=0.1, steps=5)
-    with pytest.raises(DataError, match="sample 2 has values"):
+    with pytest.raises(DataError, match="the first is sample 2"):
         ntkflow.compare(network, np.where(np.arange(12)[:, None] == 2, np.nan, inputs), labels, step_size=0.1, steps=5)
     with pytest.raises(ValueError, match="either step_size and steps, or later"):
         ntkflow.compare(network, inputs, labels)
     with pytest.raises(AttributeError):
         ntkflow.contrast  # noqa: B018
+
+
+@pytest.mark.parametrize("descent", [None, Descent(0.01), Descent(50.0, momentum=0.9)])
+def test_the_steps_of_a_mean_jacobian_are_stable(descent: Descent | None) -> None:
+    """With momentum a run takes steps of η that would blow up without."""
+    network, inputs, labels = own()
+    problem = Problem(jnp.asarray(inputs[np.argsort(labels, kind="stable")]), class_targets(3, "one_hot"), 12.0)
+    snapshot = measure_snapshot(Checkpoint(0.0, 0, network), problem, problem.inputs[:0], jnp.zeros(0, int))
+    kernels = KernelsOfSnapshot(snapshot, (snapshot,), problem, descent)
+    networks = kernels.mean_jacobian(snapshot).networks
+    losses = [float(problem.loss(jax.tree.map(lambda leaf, k=k: leaf[k], networks))[0]) for k in range(MEAN_STEPS)]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < losses[0]
 
 
 def test_a_history_of_networks_refuses() -> None:
