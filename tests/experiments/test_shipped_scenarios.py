@@ -59,7 +59,8 @@ STAGES = {
     "residual_eigenspaces": ["closed forms", "writing"],
 }
 _LEFT = {"network-000.ckpt", "network-001.ckpt", "checkpoints/epoch-000003.ckpt"}
-OTHER_FILES = {"kernel": {"network.ckpt"}, "collapse_digits": _LEFT, "collapse_mnist5k": _LEFT}
+_KEPT = {f"snapshots/member-{member:03d}/snapshot-{epoch:06d}.ckpt" for member in (0, 1) for epoch in (0, 1)}
+OTHER_FILES = {"kernel": {"network.ckpt"}, "collapse_digits": _LEFT | _KEPT, "collapse_mnist5k": _LEFT}
 """What a folder holds beside the files that all have."""
 _RECORDED = {"s", "steps", "samples", "nats"}
 OTHER_UNITS = {"kernel": {"s", "byte"}, "collapse_digits": _RECORDED, "collapse_mnist5k": _RECORDED}
