@@ -36,3 +36,11 @@ def part_legend(axes: Axes, sources: Sequence[str], labels: Sequence[str] | None
             for source, label in zip(sources, labels or sources, strict=True)
         ]
     axes.legend(handles=handles, **options)
+
+
+def marks_of_few(times: np.ndarray) -> str:
+    """The marker of a curve at so few times that its line may not show: at ten or fewer, else none.
+
+    A logarithmic axis leaves out the time 0, and one point after it is no line.
+    """
+    return "o" if np.isfinite(times).sum() <= 10 else ""

@@ -9,7 +9,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ntkflow.report.axes import EIGENSPACES, PART_LABELS, part_legend, positive, time_label
+from ntkflow.report.axes import EIGENSPACES, PART_LABELS, marks_of_few, part_legend, positive, time_label
 from ntkflow.report.drawing import Drawing
 from ntkflow.report.style import colour, line, part_colour, rung_line
 
@@ -176,10 +176,11 @@ def _ladder(tree: xr.DataTree) -> Figure:
         start = theory["snapshot_time"].to_numpy()[index]
         since = (theory["forecast_time"].to_numpy()[index] - start) / float(comparison["judged_time"][index])
         real = comparison["real_norm"].to_numpy()[index, :, part]
-        axes.loglog(positive(since), positive(real / real[0]), color=colour("ink"), linewidth=2.6)
+        marks = marks_of_few(since)
+        axes.loglog(positive(since), positive(real / real[0]), color=colour("ink"), linewidth=2.6, marker=marks)
         for model_index, model in enumerate(theory["model"].to_numpy()):
             made = theory["forecast_norm"].to_numpy()[index, model_index, :, part]
-            axes.loglog(positive(since), positive(made / real[0]), **rung_line(str(model)))
+            axes.loglog(positive(since), positive(made / real[0]), marker=marks, **rung_line(str(model)))
         axes.axvline(1.0, color=colour("grey"), linewidth=0.8)
         axes.set_title(f"{PART_LABELS[part]}, from {theory['snapshot'].to_numpy()[index]}")
         axes.set_xlim(left=1e-2)
@@ -256,7 +257,8 @@ def _errors(tree: xr.DataTree) -> Figure:
             for part, name in enumerate(PART_LABELS):
                 error = comparison["norm_error"].to_numpy()[snapshot, model_index, :, part]
                 opacity = 1.0 - 0.65 * snapshot / max(theory.sizes["snapshot"] - 1, 1)
-                axes.loglog(positive(since), positive(error), color=part_colour(name), alpha=opacity, linewidth=1.4)
+                look = {"color": part_colour(name), "alpha": opacity, "linewidth": 1.4}
+                axes.loglog(positive(since), positive(error), marker=marks_of_few(since), **look)
         axes.axhline(0.1, color=colour("grey"), linewidth=0.8)
         axes.axvline(1.0, color=colour("grey"), linewidth=0.8)
         axes.set_title(title)

@@ -22,6 +22,7 @@ from ntkflow.errors import DataError, ResultFolderError, ScenarioError, UserErro
 from ntkflow.experiments import experiment, run_scenario
 from ntkflow.experiments.stored_run import StoredRun
 from ntkflow.networks import MLP, as_trained
+from ntkflow.report import comparison_drawings
 from ntkflow.results import read_result
 from ntkflow.scenario import SCENARIO, LoadedScenario
 from ntkflow.training import Checkpoint, Problem, descend, measure_snapshot, network_history
@@ -93,6 +94,15 @@ def test_the_whole_kernel_forecasts_it(tree: xr.DataTree) -> None:
     assert float(errors.sel(model="updated_linear").max()) < 0.05
     assert float(errors.sel(model="full_frozen").max()) < 0.15
     assert float(errors.sel(model="three_values").max()) > float(errors.sel(model="full_frozen").max())
+
+
+def test_few_times_are_marked_in_figures(tree: xr.DataTree) -> None:
+    """The run is known at nine times: from the last snapshots a line would hardly show."""
+    drawings = {drawing.name: drawing for drawing in comparison_drawings(tree)}
+    for name in ("ladder", "errors"):
+        curves = [line for axes in drawings[name].draw().axes for line in axes.get_lines() if len(line.get_xdata()) > 2]
+        assert curves
+        assert all(line.get_marker() == "o" for line in curves), name
 
 
 def test_rates_go_through_the_map_with_momentum(tree: xr.DataTree) -> None:
