@@ -16,7 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from ntkflow.errors import UserError
+from ntkflow.errors import ScenarioError, UserError
 from ntkflow.progress import BarProgress, PlainProgress, Progress, silent
 
 app = typer.Typer(
@@ -112,6 +112,63 @@ def estimate(
         found = measured(loaded.scenario, folder=loaded.path.parent, progress=progress)
     assert isinstance(loaded.scenario, TrainingScenario)
     print_summary(found.summary(loaded.scenario.name, loaded.scenario.checkpoints.keep), Console())
+
+
+@app.command()
+def compare(
+    results: Annotated[list[Path], typer.Argument(help="Results of kind comparison or run_comparison, two or more.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new result.")] = Path(
+        "results/compared"
+    ),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in that folder.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the report's path.")] = False,
+) -> None:
+    """Put comparisons beside each other in one report."""
+    from ntkflow.experiments import compare_results
+    from ntkflow.report import print_summary
+
+    with _progress(quiet) as progress:
+        folder, summary = compare_results(results, output, overwrite=overwrite, progress=progress)
+    if not quiet:
+        print_summary(dataclasses.replace(summary, tables=summary.tables[:2]), Console())
+    print(f"Report: {folder / 'report.html'}")
+
+
+@app.command()
+def figure(
+    name: Annotated[str | None, typer.Argument(help="Which, e.g. paper3-fig1; the list unless told.")] = None,
+    setting: Annotated[
+        str, typer.Option("--setting", help="laptop: under ten minutes on two cores. paper: the source's own.")
+    ] = "laptop",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of figures and results.")] = Path(
+        "results/figures"
+    ),
+    scenarios: Annotated[
+        Path | None, typer.Option("--scenarios", help="The project's folder of scenarios, where it is not found.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results of other settings.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress: only the files' paths.")] = False,
+) -> None:
+    """Draw a figure of one of the papers; runs the scenarios it needs that have no result in the folder yet."""
+    from ntkflow.environment import configure_jax
+
+    configure_jax()
+    from ntkflow.figures import FIGURES, made_figure
+
+    if name is None:
+        width = max(map(len, FIGURES))
+        for known, found in sorted(FIGURES.items()):
+            print(f"{known:<{width}}  {found.source}: {found.shows}")
+        return
+    if setting not in ("laptop", "paper"):
+        raise ScenarioError(f"there is no setting {setting!r}", place="--setting", remedy="Take laptop or paper.")
+    folder = Path(__file__).resolve().parent.parent / "scenarios" if scenarios is None else scenarios
+    with _progress(quiet) as progress:
+        _, files = made_figure(
+            name, scenarios=folder, output=output, setting=setting, overwrite=overwrite, progress=progress
+        )
+    for file in files:
+        print(file)
 
 
 @app.command()

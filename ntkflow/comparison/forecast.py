@@ -15,6 +15,10 @@ from ntkflow.collapse import METRICS, collapse_metrics
 from ntkflow.comparison.rungs import RUNGS, KernelsOfSnapshot, Model, sample_state_of
 from ntkflow.flows import AbstractFlow, Integration, SampleState, Trajectory, solve
 
+_FIRST_STEP = 0.1
+"""The solver's first step, in units of the largest stable step of descent at the snapshot."""
+_ROUND = 16
+
 
 @dataclasses.dataclass(frozen=True)
 class Forecast:
@@ -60,24 +64,37 @@ def forecast(
     # Time counts from the snapshot while integrating, so that no digits are lost to a late start.
     flow, initial = RUNGS[model].start(kernels)
     name = f"forecast by {model} from {kernels.snapshot.label}"
-    trajectory = solve(flow, initial, jnp.asarray(times - times[0]), integration, name=name)
+    asked = times - times[0]
+    if integration.first_step is None:
+        first = jnp.asarray(min(_FIRST_STEP * kernels.snapshot.step_limit, float(asked[-1])))
+        integration = dataclasses.replace(integration, first_step=first)
+    filled = _filled(asked)
+    trajectory = solve(flow, initial, jnp.asarray(filled), integration, name=name)
+    kept = np.append(np.arange(len(asked) - 1), len(filled) - 1)
     later: dict[int, SampleState] = {}
     for place, moment in enumerate(kernels.following):
         (found,) = np.nonzero(times == moment.time)
-        state = sample_state_of(flow, trajectory.state_at(int(found[0]))) if found.size else None
+        state = sample_state_of(flow, trajectory.state_at(int(kept[found[0]]))) if found.size else None
         if state is not None:
             later[place] = state
     return Forecast(
         model=model,
         start=float(times[0]),
         times=times,
-        residuals=np.asarray(trajectory.residuals),
-        norms=np.asarray(trajectory.residual_norms),
-        losses=np.asarray(trajectory.losses),
-        metrics=_metrics(flow, trajectory),
+        residuals=np.asarray(trajectory.residuals)[kept],
+        norms=np.asarray(trajectory.residual_norms)[kept],
+        losses=np.asarray(trajectory.losses)[kept],
+        metrics={key: values[kept] for key, values in _metrics(flow, trajectory).items()},
         later=later,
         steps=int(trajectory.steps),
     )
+
+
+def _filled(times: Float[np.ndarray, " times"]) -> Float[np.ndarray, " more"]:
+    """The times with as many more before the last one as make their number a multiple of :data:`_ROUND`: forecasts at
+    a few times more or fewer are then one program, and compiling it takes longer than many forecasts."""
+    extra = -len(times) % _ROUND
+    return np.concatenate([times[:-1], np.linspace(times[-2], times[-1], extra + 2)[1:]])
 
 
 def _metrics(flow: AbstractFlow[Any], trajectory: Trajectory[Any]) -> dict[str, Float[np.ndarray, " times"]]:

@@ -29,11 +29,10 @@ from ntkflow.kernels import (
     NeuronDiagonalKernel,
     TangentKernel,
     block_values,
-    empirical_ntk,
     network_output_pairs,
     with_block_means,
 )
-from ntkflow.training import Problem, Snapshot, descent_path
+from ntkflow.training import Problem, Snapshot, descent_path, inside_loops, own_kernels
 
 Model = Literal[
     "linearized",
@@ -96,7 +95,8 @@ class KernelsOfSnapshot:
     @functools.cached_property
     def own(self) -> NeuronDiagonalKernel:
         """Θʰ_{p,p} of every feature p."""
-        values = empirical_ntk(self.snapshot.network, self.problem.inputs, of="features", trace="outputs").values
+        snapshot = self.snapshot
+        values = own_kernels(snapshot.network, self.problem, "features", snapshot.kernel_precision).astype(float)
         return NeuronDiagonalKernel(0.5 * (values + jnp.swapaxes(values, 1, 2)))
 
     @property
@@ -120,7 +120,7 @@ class KernelsOfSnapshot:
 
     def whole(self, snapshot: Snapshot) -> TangentKernel:
         """The whole Θʰ of a snapshot, applied through its network."""
-        return TangentKernel(snapshot.trained, self.problem.inputs, "features")
+        return TangentKernel(inside_loops(snapshot.trained), self.problem.inputs, "features")
 
     def mean_jacobian(self, snapshot: Snapshot) -> MeanTangentKernel:
         """J̄J̄ᵀ over the steps of full-batch descent, without momentum, that follow a snapshot.
@@ -135,7 +135,7 @@ class KernelsOfSnapshot:
         else:
             step_size = min(self.descent.step_size, 0.5 * snapshot.step_limit)
         networks = descent_path(snapshot.trained, self.problem, jnp.asarray(step_size), MEAN_STEPS)
-        return MeanTangentKernel(networks, self.problem.inputs, "features")
+        return MeanTangentKernel(inside_loops(networks), self.problem.inputs, "features")
 
 
 Start = tuple[AbstractFlow[Any], Any]
@@ -159,7 +159,7 @@ class Rung:
 
 def _linearized(kernels: KernelsOfSnapshot) -> Start:
     problem, snapshot = kernels.problem, kernels.snapshot
-    theta = TangentKernel(snapshot.trained, problem.inputs, "logits")
+    theta = TangentKernel(inside_loops(snapshot.trained), problem.inputs, "logits")
     return LinearizedFlow(theta, classes=problem.classes, loss_scale=problem.loss_scale), snapshot.residual
 
 

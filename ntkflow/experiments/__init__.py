@@ -1,8 +1,9 @@
 """One module a scenario kind: turns a scenario into results by calling the rooms below."""
 
 from ntkflow.experiments.compare_network import Comparison, compare
+from ntkflow.experiments.compare_results import compare_results
 from ntkflow.experiments.estimate import Estimate, estimate
 from ntkflow.experiments.outcome import Outcome
 from ntkflow.experiments.run import experiment, run_scenario
 
-__all__ = ["Comparison", "Estimate", "Outcome", "compare", "estimate", "experiment", "run_scenario"]
+__all__ = ["Comparison", "Estimate", "Outcome", "compare", "compare_results", "estimate", "experiment", "run_scenario"]

@@ -174,7 +174,8 @@ def compare(
         forecast=forecast,
     )
     timings = {"training": history.seconds} if np.isfinite(history.seconds) else {}
-    return Comparison(compare_run(run, timings, progress), text, started)
+    outcome = compare_run(run, timings, progress)
+    return Comparison(dataclasses.replace(outcome, scenario_is="a note that this was made from Python"), text, started)
 
 
 def _sorted(inputs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, int]:

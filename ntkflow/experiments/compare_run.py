@@ -31,7 +31,11 @@ def compare_run(run: ComparedRun, timings: Mapping[str, float], progress: Progre
     snapshots: list[Snapshot] = []
     for index, checkpoint in enumerate(run.moments):
         progress("measuring kernels", index, len(run.moments))
-        snapshots.append(measure_snapshot(checkpoint, run.problem, run.test_inputs, run.test_labels))
+        snapshots.append(
+            measure_snapshot(
+                checkpoint, run.problem, run.test_inputs, run.test_labels, kernel_precision=run.kernel_precision
+            )
+        )
     progress("measuring kernels", len(run.moments), len(run.moments))
     measured = time.perf_counter()
     comparisons: list[SnapshotComparison] = []

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int
 
 from ntkflow import scenario as schema
 from ntkflow.comparison import Descent
+from ntkflow.networks import Precision
 from ntkflow.training import Checkpoint, History, Problem
 
 
@@ -31,6 +32,7 @@ class ComparedRun:
         descents: how the optimiser moves at each moment; None: the run is a flow.
         forecast: what is forecast.
         warnings: what has to be told of the run.
+        kernel_precision: to measure kernels over pairs of samples in.
     """
 
     kind: str
@@ -48,6 +50,7 @@ class ComparedRun:
     descents: tuple[Descent, ...] | None
     forecast: schema.Forecast
     warnings: tuple[str, ...] = ()
+    kernel_precision: Precision = "float64"
 
     def descent(self, index: int) -> Descent | None:
         """How the optimiser moves at a moment."""

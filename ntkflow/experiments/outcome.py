@@ -26,6 +26,7 @@ class Outcome:
         drawings: figures, drawn from ``tree``.
         timings: seconds by stage.
         files: what else belongs into the folder, by name.
+        scenario_is: what scenario.yaml is.
     """
 
     tree: xr.DataTree
@@ -33,6 +34,7 @@ class Outcome:
     drawings: tuple[Drawing, ...]
     timings: Mapping[str, float]
     files: Mapping[str, bytes] = dataclasses.field(default_factory=dict, repr=False)
+    scenario_is: str = "the scenario with every default filled in"
 
 
 def dataset(variables: Mapping[str, Variable], coordinates: Mapping[str, Sequence[str] | np.ndarray]) -> xr.Dataset:

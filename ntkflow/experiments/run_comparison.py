@@ -55,6 +55,7 @@ def run_stored_comparison(
         descents=tuple(stored.descent(epoch) for epoch in (*scenario.snapshots, stored.epochs[-1])),
         forecast=scenario.forecast,
         warnings=_warnings(stored, scenario),
+        kernel_precision=stored.setup.scenario.training.precision,
     )
     return compare_run(run, {"training": stored.seconds / len(stored.setup.members)}, progress)
 
@@ -73,6 +74,12 @@ def _statements(stored: StoredRun) -> tuple[str, ...]:
         if setup.normalization
         else ""
     )
+    single = (
+        " Kernels over pairs of samples are measured in float32, in which the network was trained: their block values "
+        "are off by about 1e-7 of them."
+        if training.precision == "float32"
+        else ""
+    )
     return (
         f"{stored.dataset}.",
         f"The run “{setup.scenario.name}”: a {setup.scenario.network.kind} of {last.network.parameter_count()} "
@@ -80,7 +87,7 @@ def _statements(stored: StoredRun) -> tuple[str, ...]:
         f"{batches}; loss ‖R‖²/(2Z), {setup.z}. {optimizer_in_words(training)}, {schedule_in_words(training)}."
         f"{many}{seconds}",
         f"Gradient-flow time is Σ η/(1 − β), {last.time:g} at the end. Forecasts are compared with the "
-        f"{len(stored.checkpoints)} networks that the run kept, in float64.{batch_norm}",
+        f"{len(stored.checkpoints)} networks that the run kept, in float64.{single}{batch_norm}",
     )
 
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from pydantic import TypeAdapter, ValidationError
 
 from ntkflow import scenario as schema
 from ntkflow.data import Dataset
 from ntkflow.errors import CheckpointError
 from ntkflow.experiments.networks import make_network
-from ntkflow.networks import AbstractClassifier, Stored, load_checkpoint, read_header
+from ntkflow.networks import AbstractClassifier, in_precision, load_checkpoint, read_header
 
 _BUILT: TypeAdapter[schema.BuiltNetwork] = TypeAdapter(schema.BuiltNetwork)
 _PRECISIONS = ("float64", "float32")
@@ -92,13 +90,4 @@ def stored_network(name: str, dataset: Dataset, folder: Path) -> StoredNetwork:
     origin = f"The network of {name}, saved at step {header.step}"
     if precision != "float64":
         origin += f" of training in {precision}, from here on in float64"
-    return StoredNetwork(origin, _in_float64(network), built, header.step, dataset)
-
-
-def _in_float64(network: AbstractClassifier) -> AbstractClassifier:
-    def widened(leaf: Any) -> Any:
-        if isinstance(leaf, Stored):
-            return Stored(leaf.value.astype(jnp.float64))
-        return leaf.astype(jnp.float64) if eqx.is_inexact_array(leaf) else leaf
-
-    return jax.tree.map(widened, network, is_leaf=lambda leaf: isinstance(leaf, Stored))
+    return StoredNetwork(origin, in_precision(network, "float64"), built, header.step, dataset)

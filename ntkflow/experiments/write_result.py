@@ -14,7 +14,6 @@ _NETWORK = "for a kernel scenario with network: {kind: checkpoint}"
 _DOWNLOADS = (
     ("results.nc", "every array of this result, NetCDF: xarray.open_datatree(path, engine='h5netcdf')"),
     ("summary.json", "the numbers and tables of this page"),
-    ("scenario.yaml", "the scenario with every default filled in"),
     ("manifest.json", "hashes of all files, versions, device, timings"),
 )
 
@@ -64,7 +63,7 @@ def write_outcome(
             figures=figures,
             scenario_yaml=text,
             provenance=record,
-            downloads=(*_DOWNLOADS, *_networks(folder, outcome)),
+            downloads=(("scenario.yaml", outcome.scenario_is), *_DOWNLOADS, *_networks(folder, outcome)),
         ),
     )
     folder.finish(outcome.summary, record)

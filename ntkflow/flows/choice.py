@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -23,7 +24,7 @@ def settle(
     if integration.method != "auto":
         return integration, ()
     method, why = choose_method(flow, initial, times, integration.rtol)
-    return Integration(method, integration.rtol, integration.atol, integration.max_steps), (why,)
+    return dataclasses.replace(integration, method=method), (why,)
 
 
 def choose_method(

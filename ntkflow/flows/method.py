@@ -7,6 +7,7 @@ from typing import Literal
 
 import diffrax
 import equinox as eqx
+from jaxtyping import Array, Float
 
 from ntkflow.flows.solvers import RKC2, kvaerno5_krylov
 
@@ -24,12 +25,14 @@ SOLVERS: Mapping[Method, Callable[[], diffrax.AbstractSolver]] = {
 
 class Integration(eqx.Module):
     """How to integrate: a method, or ``auto`` for the one with the least work expected
-    (:func:`ntkflow.flows.choose_method`), the tolerances of a step, and when to give up."""
+    (:func:`ntkflow.flows.choose_method`), the tolerances of a step, when to give up, and how long the first step is:
+    estimated from two evaluations of the vector field, which have to be compiled too, unless told."""
 
     method: Method | Literal["auto"] = eqx.field(static=True, default="tsit5")
     rtol: float = eqx.field(static=True, default=1e-10)
     atol: float = eqx.field(static=True, default=1e-12)
     max_steps: int = eqx.field(static=True, default=1_000_000)
+    first_step: Float[Array, ""] | None = None
 
     def solver(self) -> diffrax.AbstractSolver:
         """The method for Diffrax.

@@ -162,7 +162,7 @@ def integrate(
         integration.solver(),
         t0=times[0],
         t1=times[-1],
-        dt0=None,
+        dt0=integration.first_step,
         y0=initial,
         saveat=diffrax.SaveAt(ts=times)
         if observe is None

@@ -58,7 +58,7 @@ from ntkflow.kernels.structure import (
     pair_norms,
     structure_shares,
 )
-from ntkflow.kernels.tangent import SampleNetwork, TangentKernel, stable_step_limit, top_eigenvalue
+from ntkflow.kernels.tangent import Of, SampleNetwork, TangentKernel, apply_compiled, stable_step_limit, top_eigenvalue
 
 __all__ = [
     "BLOCK_RATIOS",
@@ -81,6 +81,7 @@ __all__ = [
     "MeanTangentKernel",
     "NetworkBlockValues",
     "NeuronDiagonalKernel",
+    "Of",
     "OutputBlockValues",
     "OutputPairs",
     "SampleNetwork",
@@ -89,6 +90,7 @@ __all__ = [
     "SubspaceSpectrum",
     "TangentKernel",
     "TopEigenspace",
+    "apply_compiled",
     "block_share",
     "block_values",
     "centred_kernel",

@@ -65,7 +65,8 @@ class TangentKernel(AbstractKernelOperator):
 
 
 @eqx.filter_jit
-def _apply(kernel: TangentKernel, array: Float[Array, "neurons samples"]) -> Float[Array, "neurons samples"]:
+def apply_compiled(kernel: TangentKernel, array: Float[Array, "neurons samples"]) -> Float[Array, "neurons samples"]:
+    """The kernel on one array, as a program of its own: whoever calls this shares one compilation."""
     return kernel.apply(array)
 
 
@@ -75,7 +76,7 @@ def top_eigenvalue(kernel: TangentKernel) -> float:
     size = shape[0] * shape[1]
 
     def product(vector: np.ndarray) -> np.ndarray:
-        return np.asarray(_apply(kernel, jnp.asarray(vector.reshape(shape)))).reshape(-1)
+        return np.asarray(apply_compiled(kernel, jnp.asarray(vector.reshape(shape)))).reshape(-1)
 
     if size < 3:  # Lanczos needs room for more than one vector.
         return float(np.linalg.eigvalsh(np.stack([product(column) for column in np.eye(size)]))[-1])

@@ -18,7 +18,13 @@ from ntkflow.networks.checkpoint import (
     save_checkpoint,
 )
 from ntkflow.networks.classifier import AbstractClassifier, Readout
-from ntkflow.networks.convolution import Convolution, NormalizedConvolution
+from ntkflow.networks.convolution import (
+    AbstractConvolution,
+    Convolution,
+    NormalizedConvolution,
+    ProductConvolution,
+    with_product_convolutions,
+)
 from ntkflow.networks.densenet import DenseLayer, DenseNet, PreactivatedConvolution
 from ntkflow.networks.frozen_equinox import FrozenNetwork, freeze
 from ntkflow.networks.initializers import (
@@ -32,6 +38,7 @@ from ntkflow.networks.initializers import (
 from ntkflow.networks.mlp import MLP, Parametrization
 from ntkflow.networks.normalized_dense import NormalizedDense
 from ntkflow.networks.pooling import average_pool, global_average_pool, max_pool
+from ntkflow.networks.precision import Precision, in_precision
 from ntkflow.networks.resnet import ResidualBlock, ResNet, Shortcut
 from ntkflow.networks.statistics import BatchAxis, Statistics
 from ntkflow.networks.stored import Stored
@@ -44,6 +51,7 @@ __all__ = [
     "AbstractAffine",
     "AbstractBatchClassifier",
     "AbstractClassifier",
+    "AbstractConvolution",
     "Activation",
     "BatchAxis",
     "BatchMode",
@@ -60,6 +68,8 @@ __all__ = [
     "NormalizedDense",
     "Parametrization",
     "PreactivatedConvolution",
+    "Precision",
+    "ProductConvolution",
     "Readout",
     "ResNet",
     "ResidualBlock",
@@ -72,6 +82,7 @@ __all__ = [
     "freeze",
     "gaussian",
     "global_average_pool",
+    "in_precision",
     "initial_bias",
     "initial_weight",
     "load_checkpoint",
@@ -83,5 +94,6 @@ __all__ = [
     "save_checkpoint",
     "unit_normal",
     "unwrapped",
+    "with_product_convolutions",
     "with_statistics_of",
 ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import abc
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -14,7 +17,22 @@ from ntkflow.networks.initializers import Initialization, initial_bias, initial_
 from ntkflow.networks.statistics import BatchAxis
 
 
-class Convolution(eqx.Module):
+class AbstractConvolution(eqx.Module):
+    """A convolutional layer, however it is computed: see :class:`Convolution` for the fields."""
+
+    weight: eqx.AbstractVar[Float[Array, "outputs inputs height width"]]
+    bias: eqx.AbstractVar[Float[Array, " outputs"] | None]
+    stride: eqx.AbstractVar[int]
+    padding: eqx.AbstractVar[int]
+
+    @abc.abstractmethod
+    def apply(
+        self, a: Float[Array, "inputs rows columns"], batch_axis: BatchAxis | None
+    ) -> Float[Array, "outputs new_rows new_columns"]:
+        """Pre-activations of one image, for a pass over a whole batch where ``batch_axis`` says so."""
+
+
+class Convolution(AbstractConvolution):
     """A convolutional layer z_o(r) = Σ_{i,s} W_{o,i}(s) a_i(stride·r + s − padding) + b_o, without flipping the window.
 
     Zeros are padded on all four sides alike, as PyTorch does. (The padding "SAME" of Flax and TensorFlow is another one
@@ -98,6 +116,52 @@ class Convolution(eqx.Module):
         return z if self.bias is None else z + self.bias
 
 
+class ProductConvolution(AbstractConvolution):
+    """A :class:`Convolution` computed as one matrix product over all windows, written out."""
+
+    weight: Float[Array, "outputs inputs height width"]
+    bias: Float[Array, " outputs"] | None
+    stride: int = eqx.field(static=True)
+    padding: int = eqx.field(static=True)
+
+    def __init__(self, convolution: Convolution) -> None:
+        self.weight, self.bias = convolution.weight, convolution.bias
+        self.stride, self.padding = convolution.stride, convolution.padding
+
+    def apply(
+        self, a: Float[Array, "inputs rows columns"], batch_axis: BatchAxis | None
+    ) -> Float[Array, "outputs new_rows new_columns"]:
+        """The same with and without a batch."""
+        weight = jnp.transpose(self.weight, (2, 3, 1, 0))
+        z = self._windows(channels_last(a)) @ weight.reshape(-1, weight.shape[-1])
+        return channels_first(z if self.bias is None else z + self.bias)
+
+    def _windows(self, a: Float[Array, "rows columns inputs"]) -> Float[Array, "new_rows new_columns taps"]:
+        """What every position sees: the window's places, row by row, and at each all channels."""
+        stride, padding = self.stride, self.padding
+        height, width = self.weight.shape[2:]
+        padded = jnp.pad(a, ((padding, padding), (padding, padding), (0, 0)))
+        rows, columns = padded.shape[0] - height + 1, padded.shape[1] - width + 1
+        shifted = [padded[y : y + rows : stride, x : x + columns : stride] for y in range(height) for x in range(width)]
+        return jnp.concatenate(shifted, axis=-1)
+
+
+def with_product_convolutions(network: Any) -> Any:
+    """The network with every :class:`Convolution` as a :class:`ProductConvolution`: the same function and parameters.
+
+    On CPUs, XLA runs a convolution inside a compiled loop several times slower than outside, and matrix products alike
+    (docs/benchmarks.md). They take the memory of height × width copies of the images. Layers of Equinox stay as they
+    are.
+    """
+
+    def is_layer(node: Any) -> bool:
+        return isinstance(node, Convolution | ProductConvolution)
+
+    return jax.tree.map(
+        lambda node: ProductConvolution(node) if isinstance(node, Convolution) else node, network, is_leaf=is_layer
+    )
+
+
 class NormalizedConvolution(eqx.Module):
     """A convolution without bias, then batch normalisation.
 
@@ -111,7 +175,7 @@ class NormalizedConvolution(eqx.Module):
         dtype: of all parameters; None is JAX's default.
     """
 
-    convolution: Convolution
+    convolution: AbstractConvolution
     norm: BatchNorm
 
     def __init__(

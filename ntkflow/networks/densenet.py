@@ -12,7 +12,7 @@ from ntkflow.networks.affine import AbstractAffine
 from ntkflow.networks.batch_classifier import AbstractBatchClassifier
 from ntkflow.networks.batch_norm import BatchNorm
 from ntkflow.networks.classifier import Readout
-from ntkflow.networks.convolution import Convolution
+from ntkflow.networks.convolution import AbstractConvolution, Convolution
 from ntkflow.networks.image_input import require_image
 from ntkflow.networks.initializers import Initialization, initial_bias, initial_weight
 from ntkflow.networks.pooling import average_pool, global_average_pool
@@ -36,7 +36,7 @@ class PreactivatedConvolution(eqx.Module):
     """
 
     norm: BatchNorm
-    convolution: Convolution
+    convolution: AbstractConvolution
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class DenseNet(AbstractBatchClassifier):
         ValueError: a depth that is not 6k + 4; a compression outside (0, 1], or that leaves no channel.
     """
 
-    stem: Convolution
+    stem: AbstractConvolution
     blocks: tuple[tuple[DenseLayer, ...], ...]
     transitions: tuple[PreactivatedConvolution, ...]
     norm: BatchNorm

@@ -8,20 +8,29 @@ from ntkflow.report.flow_figures import flow_drawings
 from ntkflow.report.html import render_report
 from ntkflow.report.kernel_figures import Curve, kernel_heat_map, pair_norm_map, structure_over_time, subspace_spectra
 from ntkflow.report.kernel_result_figures import kernel_drawings
+from ntkflow.report.paper2_structure import DeepRun, structure_in_training_figure
+from ntkflow.report.paper3_block_structure import block_structure_figure, eigenvalue_table_figure
+from ntkflow.report.paper3_collapse import chosen_pair, collapse_figure
 from ntkflow.report.regression_figures import regression_drawings
 from ntkflow.report.relaxation_figures import relaxation_drawings
 from ntkflow.report.residuals_figures import residuals_drawings
+from ntkflow.report.several_figures import several_drawings
 from ntkflow.report.style import Theme, colour, line, part_colour, themed
 from ntkflow.report.terminal import print_summary
 from ntkflow.report.training_figures import training_drawings
 
 __all__ = [
     "Curve",
+    "DeepRun",
     "Drawing",
     "RenderedFigure",
     "Theme",
+    "block_structure_figure",
+    "chosen_pair",
+    "collapse_figure",
     "colour",
     "comparison_drawings",
+    "eigenvalue_table_figure",
     "end_of_training_drawings",
     "ensemble_drawings",
     "flow_drawings",
@@ -36,6 +45,8 @@ __all__ = [
     "render",
     "render_report",
     "residuals_drawings",
+    "several_drawings",
+    "structure_in_training_figure",
     "structure_over_time",
     "subspace_spectra",
     "themed",

@@ -156,14 +156,14 @@ def _heat_map(
     largest = float(np.abs(left_over).max()) or 1.0
     figure = Figure(figsize=(7.6, 3.2))
     measured, fitted, missed = figure.subplots(1, 3)
-    image = _matrix(measured, matrix, vmin=low, vmax=high)
-    _matrix(fitted, block, vmin=low, vmax=high)
-    difference = _matrix(missed, left_over, vmin=-largest, vmax=largest, cmap=diverging())
+    image = matrix_image(measured, matrix, vmin=low, vmax=high)
+    matrix_image(fitted, block, vmin=low, vmax=high)
+    difference = matrix_image(missed, left_over, vmin=-largest, vmax=largest, cmap=diverging())
     # The map of colours is the same in both themes, and so is what can be seen on it.
     inks = ("#ffffff", "#ffffff", colour("ink"))
     for axes, title, ink in zip((measured, fitted, missed), (symbol, "block", "difference"), inks, strict=True):
         axes.set_title(title)
-        _boundaries(axes, classes, samples // classes, ink)
+        class_boundaries(axes, classes, samples // classes, ink)
     texts = [
         f"{letter} = {value:.3g}".replace("-", "−") + (f" ± {errors[index]:.1g}" if len(errors) else "")
         for index, (letter, value) in enumerate(zip("dcn", values, strict=True))
@@ -175,7 +175,8 @@ def _heat_map(
     return figure
 
 
-def _matrix(axes: Axes, matrix: np.ndarray, **options: Any) -> AxesImage:
+def matrix_image(axes: Axes, matrix: np.ndarray, **options: Any) -> AxesImage:
+    """A matrix as squares of colour, without grid and frame."""
     axes.grid(False)
     for spine in axes.spines.values():
         spine.set_visible(False)
@@ -183,7 +184,8 @@ def _matrix(axes: Axes, matrix: np.ndarray, **options: Any) -> AxesImage:
     return axes.imshow(matrix, interpolation="none" if len(matrix) <= _PIXELS else "auto", **options)
 
 
-def _boundaries(axes: Axes, classes: int, per_class: int, ink: str) -> None:
+def class_boundaries(axes: Axes, classes: int, per_class: int, ink: str) -> None:
+    """Lines between the classes of samples sorted by class, and the classes' numbers below."""
     for edge in range(1, classes):
         for draw in (axes.axvline, axes.axhline):
             draw(edge * per_class - 0.5, color=ink, linewidth=0.5, alpha=0.7)
@@ -219,7 +221,7 @@ def _spectra(spectra: Sequence[np.ndarray], predicted: Sequence[float], symbol: 
 def _pair_norms(norms: np.ndarray, neurons: str) -> Figure:
     figure = Figure(figsize=(5.2, 3.9))
     axes = figure.subplots()
-    image = _matrix(axes, norms / (norms.max() or 1.0), vmin=0, vmax=1)
+    image = matrix_image(axes, norms / (norms.max() or 1.0), vmin=0, vmax=1)
     axes.set(xlabel=f"{neurons} s", ylabel=f"{neurons} k")
     every = max(1, -(-len(norms) // 10))
     axes.set_xticks(range(0, len(norms), every))

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 
-from ntkflow.networks import Convolution
+from ntkflow.networks import AbstractClassifier, Convolution, with_product_convolutions
 
 Loop = Literal["compiled", "dispatched", "auto"]
 """``compiled``: all steps of an epoch are one program, a loop on the device. ``dispatched``: one compiled step that
@@ -28,6 +28,12 @@ def has_convolutions(network: Any) -> bool:
     return any(
         isinstance(node, kinds) for node in jax.tree.leaves(network, is_leaf=lambda node: isinstance(node, kinds))
     )
+
+
+def inside_loops(network: AbstractClassifier) -> AbstractClassifier:
+    """The same function in the form that a compiled loop, as a solver's, applies fastest: on CPUs with convolutions as
+    matrix products (:func:`ntkflow.networks.with_product_convolutions`)."""
+    return with_product_convolutions(network) if _platform(network) == "cpu" else network
 
 
 def _platform(network: Any) -> str:

@@ -14,7 +14,9 @@ from ntkflow.collapse import collapse_metrics
 from ntkflow.flows import InvariantSides, SampleState
 from ntkflow.kernels import (
     BlockEstimate,
+    Of,
     TangentKernel,
+    apply_compiled,
     block_share,
     block_values,
     empirical_ntk,
@@ -24,8 +26,17 @@ from ntkflow.kernels import (
     split_eigenspaces,
     top_eigenvalue,
 )
-from ntkflow.networks import AbstractBatchClassifier, AbstractClassifier, NTKDense, as_trained, with_statistics_of
+from ntkflow.networks import (
+    AbstractBatchClassifier,
+    AbstractClassifier,
+    NTKDense,
+    Precision,
+    as_trained,
+    in_precision,
+    with_statistics_of,
+)
 from ntkflow.training.history import Checkpoint
+from ntkflow.training.loop_form import inside_loops
 from ntkflow.training.problem import Problem, accuracy, residual_matrix
 
 
@@ -60,6 +71,7 @@ class Snapshot:
             normalisation that of the training samples' statistics, held fixed.
         trained: the network as training sees it, with the statistics of the batch of all training samples, through
             which derivatives go; the same one without batch normalisation. R, the whole Θ and Θʰ are its.
+        kernel_precision: that kernels over pairs of samples are measured in.
         state: H, W, b on the training samples.
         residual: R there.
         logit_kernel: structure of Θ, all parameters.
@@ -78,6 +90,7 @@ class Snapshot:
     step: int | None
     network: AbstractClassifier
     trained: AbstractClassifier
+    kernel_precision: Precision
     state: SampleState
     residual: Float[Array, "classes samples"]
     logit_kernel: KernelMeasurement
@@ -112,9 +125,22 @@ class Snapshot:
 
 
 def measure_snapshot(
-    checkpoint: Checkpoint, problem: Problem, test_inputs: Float[Array, "samples ..."], test_labels: Array
+    checkpoint: Checkpoint,
+    problem: Problem,
+    test_inputs: Float[Array, "samples ..."],
+    test_labels: Array,
+    *,
+    kernel_precision: Precision = "float64",
 ) -> Snapshot:
     """Measure a network's kernels at one moment of its training: exactly, by :func:`ntkflow.kernels.empirical_ntk`.
+
+    Args:
+        checkpoint: the network and when.
+        problem: data and Z.
+        test_inputs: samples that are not trained on; may be none.
+        test_labels: their classes.
+        kernel_precision: for kernels over pairs of samples. In float32 they cost half as much, and their block values
+            are off by about 1e-7 of them; what is made of them, and R, H, the whole Θ and Θʰ stay in float64.
 
     Raises:
         ValueError: a readout in the NTK parametrisation, whose W and b do not follow their own gradients, as the
@@ -129,11 +155,10 @@ def measure_snapshot(
             "measure_snapshot: the readout is in the NTK parametrisation, in which W and b do not move by their own"
             " gradients; take the standard one, or measure its kernels with empirical_ntk"
         )
-    logits = TangentKernel(trained, problem.inputs, "logits")
+    logits = TangentKernel(inside_loops(trained), problem.inputs, "logits")
     residual = residual_matrix(problem, trained)
     logit_kernel, feature_kernel = (
-        _measured(empirical_ntk(network, problem.inputs, of=of, trace="outputs").values, problem.classes)
-        for of in ("logits", "features")
+        _measured(own_kernels(network, problem, of, kernel_precision), problem.classes) for of in ("logits", "features")
     )
     features = network.feature_matrix(problem.inputs)
     state = SampleState(features, network.readout.weight, network.readout.bias)
@@ -144,6 +169,7 @@ def measure_snapshot(
         step=checkpoint.step,
         network=network,
         trained=trained,
+        kernel_precision=kernel_precision,
         state=state,
         residual=residual,
         logit_kernel=logit_kernel,
@@ -158,14 +184,27 @@ def measure_snapshot(
     )
 
 
-@eqx.filter_jit
+def own_kernels(
+    network: AbstractClassifier, problem: Problem, of: Of, precision: Precision
+) -> Float[Array, "outputs samples samples"]:
+    """Θ_{k,k} of every output, or Θʰ_{p,p} of every feature, over all training samples, measured in this precision."""
+    network, inputs = in_precision(network, precision), problem.inputs.astype(precision)
+    return empirical_ntk(network, inputs, of=of, trace="outputs").values
+
+
 def instantaneous_rates(
     kernel: TangentKernel, residual: Float[Array, "classes samples"], classes: int, loss_scale: float
 ) -> Float[Array, "3"]:
     """−d log‖R_e‖/dt of the three parts under Ṙ = −ΘR/Z: ⟨R_e, (ΘR)_e⟩/(Z‖R_e‖²), exact for gradient flow."""
-    parts = split_eigenspaces(residual, classes).parts()
-    moved = split_eigenspaces(kernel.apply(residual), classes).parts()
-    return jnp.sum(parts * moved, axis=(1, 2)) / (loss_scale * jnp.sum(parts**2, axis=(1, 2)))
+    return _rates_along(apply_compiled(kernel, residual), residual, classes, loss_scale)
+
+
+@eqx.filter_jit
+def _rates_along(
+    moved: Float[Array, "classes samples"], residual: Float[Array, "classes samples"], classes: int, loss_scale: float
+) -> Float[Array, "3"]:
+    parts, along = (split_eigenspaces(array, classes).parts() for array in (residual, moved))
+    return jnp.sum(parts * along, axis=(1, 2)) / (loss_scale * jnp.sum(parts**2, axis=(1, 2)))
 
 
 class _Structure(eqx.Module):
@@ -178,6 +217,7 @@ class _Structure(eqx.Module):
 @eqx.filter_jit
 def _structure(single: Float[Array, "outputs samples samples"], classes: int) -> _Structure:
     """What is measured of a kernel, compiled as one: dozens of small programs would take longer to compile."""
+    single = single.astype(float)
     traced = single.mean(axis=0)
     return _Structure(
         traced=traced,

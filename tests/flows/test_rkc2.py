@@ -12,7 +12,7 @@ from flows.lowering import lower_for_cuda
 from numpy.polynomial import chebyshev
 
 from ntkflow.flows import RKC2
-from ntkflow.flows.solvers.power_iteration import largest_growth, next_direction
+from ntkflow.flows.solvers.power_iteration import Growth
 from ntkflow.flows.solvers.rkc2 import _DAMPING, _REACH
 
 RATES = jnp.geomspace(1e-1, 1e4, 60)
@@ -56,7 +56,8 @@ def test_a_step_is_the_shifted_chebyshev_polynomial(stages: int) -> None:
     z = jnp.linspace(-_REACH * (stages**2 - 1), 0.0, 200)
     term = diffrax.ODETerm(lambda t, y, args: z * y)
     one, time, h = jnp.ones_like(z), jnp.asarray(0.0), jnp.asarray(1.0)
-    made = RKC2()._stages(term, time, h, h, one, None, z * one, jnp.asarray(stages))
+    made, slope = RKC2()._stages(term, time, h, h, one, None, z * one, z * one, jnp.asarray(stages))
+    assert np.array_equal(slope, z * made)
 
     w0 = 1 + _DAMPING / stages**2
     # By cosh rather than by the series of T_s, which loses digits at a thousand stages.
@@ -166,8 +167,8 @@ def test_the_estimate_finds_what_two_equal_leaves_do_against_each_other() -> Non
         return {"a": -y["a"] - 500.0 * away, "b": -y["b"] + 500.0 * away}
 
     y = {"a": jnp.ones(4), "b": jnp.ones(4)}
-    _, radius = largest_growth(field, y, field(y))
-    assert float(radius) == pytest.approx(1001.0, rel=1e-5)
+    growth = Growth.guess(y).improved(field, y, field(y), RKC2()._loop)
+    assert float(growth.size) == pytest.approx(1001.0, rel=1e-5)
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
@@ -179,18 +180,20 @@ def test_the_estimate_does_not_depend_on_the_unit_of_the_state(scale: float) -> 
         return matrix @ y + scale * jnp.sin(y / scale)
 
     y = scale * jnp.asarray([1e-9, 0.0, 0.0])
-    _, radius = largest_growth(field, y, field(y))
-    assert float(radius) == pytest.approx(exact, rel=1e-2)
+    growth = Growth.guess(y).improved(field, y, field(y), RKC2()._loop)
+    assert float(growth.size) == pytest.approx(exact, rel=1e-2)
 
 
 def test_the_estimate_at_rest_and_where_the_field_is_not_defined() -> None:
-    direction, radius = largest_growth(lambda y: 0.0 * y, jnp.zeros(3), jnp.zeros(3))
-    assert float(radius) == 0.0
-    assert float(jnp.linalg.norm(direction)) == pytest.approx(1.0)
+    rest, loop = Growth.guess(jnp.zeros(3)), RKC2()._loop
+    rest = rest.improved(lambda y: 0.0 * y, jnp.zeros(3), jnp.zeros(3), loop)
+    assert float(rest.size) == 0.0
+    assert float(jnp.linalg.norm(rest.direction)) == pytest.approx(1.0)
     # √y at 0 has no derivative, and no value on one side: what was known is kept.
-    kept, radius = next_direction(jnp.sqrt, jnp.zeros(3), jnp.zeros(3), -direction / jnp.sign(direction), 7.0 + radius)
-    assert float(radius) == 7.0
-    assert bool(jnp.isfinite(kept).all())
+    away = Growth(-jnp.abs(rest.direction), 7.0 + rest.size, rest.known)
+    kept = away.improved(jnp.sqrt, jnp.zeros(3), jnp.zeros(3), loop)
+    assert float(kept.size) == 7.0
+    assert bool(jnp.isfinite(kept.direction).all())
 
 
 def test_a_mode_that_becomes_the_fastest_later() -> None:

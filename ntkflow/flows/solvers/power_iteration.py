@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 _ITERATIONS = 12
 """Power iterations before the first step; later steps do one each, from where the last one ended."""
@@ -22,37 +23,52 @@ _MEMORY = 0.9
 """An estimate may fall by this factor a step, and not faster: with complex eigenvalues it swings."""
 
 Field = Callable[[Any], Any]
+Loop = Callable[[Callable[[Any], Any], Callable[[Any], Any], Any, int], Any]
+"""``lax.while_loop`` with the most iterations that there can be as a fourth argument."""
 
 
-def largest_growth(field: Field, y: PyTree[Array], slope: PyTree[Array]) -> tuple[PyTree[Array], Float[Array, ""]]:
-    """Direction and size ‖Jd‖ of the largest growth under the Jacobian at ``y``, after several iterations."""
-    leaves, structure = jax.tree.flatten(y)
-    keys = jax.random.split(jax.random.key(0), max(len(leaves), 1))
-    # The same numbers in every run. Normal ones have a part along every direction, smooth ones would not.
-    start = structure.unflatten(
-        [jax.random.normal(key, leaf.shape, leaf.dtype) for key, leaf in zip(keys, leaves, strict=False)]
-    )
-    zero = jnp.zeros((), _dtype(y))
+class Growth(eqx.Module):
+    """The direction d in which the vector field grows most, as far as it is known, and ‖Jd‖.
 
-    def iterate(_: Any, carry: tuple[PyTree[Array], Array]) -> tuple[PyTree[Array], Array]:
-        turned, radius = _iterate(field, y, slope, *carry)
-        return turned, jnp.where(jnp.isfinite(radius), radius, carry[1])
+    Attributes:
+        direction: a unit vector.
+        size: ‖Jd‖, the estimate of the spectral radius.
+        known: whether anything is: the first guess is not.
+    """
 
-    # Only the number of stages depends on the estimate: nothing to differentiate.
-    return jax.lax.stop_gradient(jax.lax.fori_loop(0, _ITERATIONS, iterate, (_unit(start), zero)))
+    direction: PyTree[Array]
+    size: Float[Array, ""]
+    known: Bool[Array, ""]
 
+    @staticmethod
+    def guess(y: PyTree[Array]) -> Growth:
+        """A random direction: the same numbers in every run. Normal ones have a part along every direction, smooth ones
+        would not."""
+        leaves, structure = jax.tree.flatten(y)
+        keys = jax.random.split(jax.random.key(0), max(len(leaves), 1))
+        start = structure.unflatten(
+            [jax.random.normal(key, leaf.shape, leaf.dtype) for key, leaf in zip(keys, leaves, strict=False)]
+        )
+        return Growth(_unit(start), jnp.zeros((), _dtype(y)), jnp.asarray(False))
 
-def next_direction(
-    field: Field, y: PyTree[Array], slope: PyTree[Array], direction: PyTree[Array], radius: Float[Array, ""]
-) -> tuple[PyTree[Array], Float[Array, ""]]:
-    """One more iteration from the direction and radius of the step before."""
-    size = _norm(slope)
-    share = jnp.where((size > 0) & jnp.isfinite(size), _FRESH / jnp.where(size > 0, size, 1), 0)
-    mixed = _unit(jax.tree.map(lambda d, f: jnp.where(share > 0, d + share.astype(d.dtype) * f, d), direction, slope))
-    turned, found = _iterate(field, y, slope, mixed, radius)
-    # NaN comes from a field that is not defined beside y: go on with what was known.
-    found = jnp.where(jnp.isfinite(found), jnp.maximum(found, _MEMORY * radius), radius)
-    return jax.lax.stop_gradient((turned, found))
+    def improved(self, field: Field, y: PyTree[Array], slope: PyTree[Array], loop: Loop) -> Growth:
+        """By one iteration on the Jacobian at ``y``, where the field is ``slope``; a guess by several."""
+        share = _FRESH / _norm(slope)
+        share = jnp.where(self.known & jnp.isfinite(share), share, 0)
+        mixed = jax.tree.map(lambda d, f: jnp.where(share > 0, d + share.astype(d.dtype) * f, d), self.direction, slope)
+        last = jnp.where(self.known, 1, _ITERATIONS)
+
+        def iterate(carry: Any) -> Any:
+            index, direction, size = carry
+            turned, found = _iterate(field, y, slope, direction, size)
+            # NaN comes from a field that is not defined beside y: go on with what was known.
+            return index + 1, turned, jnp.where(jnp.isfinite(found), found, size)
+
+        start = (jnp.zeros_like(last), _unit(mixed), self.size)
+        _, direction, size = loop(lambda carry: carry[0] < last, iterate, start, _ITERATIONS)
+        size = jnp.where(self.known, jnp.maximum(size, _MEMORY * self.size), size)
+        # Only the number of stages depends on the estimate: nothing to differentiate.
+        return jax.lax.stop_gradient(Growth(direction, size, jnp.asarray(True)))
 
 
 def _iterate(

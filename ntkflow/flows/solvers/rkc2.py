@@ -19,9 +19,9 @@ import equinox as eqx
 import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Int, PyTree
 
-from ntkflow.flows.solvers.power_iteration import largest_growth, next_direction
+from ntkflow.flows.solvers.power_iteration import Growth
 
 _DAMPING = 2.0
 """ε in w₀ = 1 + ε/s². A step multiplies a mode in the interior of the stability interval by at most 0.59 … 0.72 (by
@@ -36,8 +36,7 @@ _SAFETY = 1.2
 
 class _State(eqx.Module):
     slope: PyTree[Array]
-    direction: PyTree[Array]
-    radius: Float[Array, ""]
+    growth: Growth
 
 
 class RKC2(diffrax.AbstractAdaptiveSolver):
@@ -82,12 +81,11 @@ class RKC2(diffrax.AbstractAdaptiveSolver):
         return 3
 
     def init(self, terms: Any, t0: Any, t1: Any, y0: PyTree[Array], args: Any) -> _State:
-        """Slope at the start, and a first estimate of the spectral radius."""
+        """Slope at the start; the first step makes the first estimate of the spectral radius."""
         kinds = {str(leaf.dtype) for leaf in jax.tree.leaves(y0) if not jnp.issubdtype(leaf.dtype, jnp.floating)}
         if kinds:
             raise ValueError(f"RKC2 integrates real floating-point states, not {', '.join(sorted(kinds))}")
-        slope = terms.vf(t0, y0, args)
-        return _State(slope, *largest_growth(lambda y: terms.vf(t0, y, args), y0, slope))
+        return _State(terms.vf(t0, y0, args), Growth.guess(y0))
 
     def step(
         self, terms: Any, t0: Any, t1: Any, y0: PyTree[Array], args: Any, solver_state: _State, made_jump: Any
@@ -97,24 +95,21 @@ class RKC2(diffrax.AbstractAdaptiveSolver):
             # Behind a jump neither slope nor Jacobian are those of the step before.
             solver_state = jax.lax.cond(made_jump, lambda: self.init(terms, t0, t1, y0, args), lambda: solver_state)
         slope = solver_state.slope
-        direction, radius = next_direction(
-            lambda y: terms.vf(t0, y, args), y0, slope, solver_state.direction, solver_state.radius
-        )
+        growth = solver_state.growth.improved(lambda y: terms.vf(t0, y, args), y0, slope, self._loop)
         h, control = t1 - t0, terms.contr(t0, t1)
         # As a float up to the limit: hρ may be beyond every integer.
-        wanted = 1 + jnp.floor(jnp.sqrt(1 + jnp.abs(h) * _SAFETY * radius / _REACH))
+        wanted = 1 + jnp.floor(jnp.sqrt(1 + jnp.abs(h) * _SAFETY * growth.size / _REACH))
         fits = wanted <= self.max_stages
         # A step that will be rejected anyway is made with the fewest stages.
         stages = jnp.where(fits, jnp.maximum(wanted, 2), 2).astype(jnp.int32)
         k0 = terms.prod(slope, control)
-        y1 = self._stages(terms, t0, h, control, y0, args, k0, stages)
-        slope_end = terms.vf(t1, y1, args)
+        y1, slope_end = self._stages(terms, t0, h, control, y0, args, slope, k0, stages)
         k1 = terms.prod(slope_end, control)
         error = jax.tree.map(
             lambda a, b, f0, f1: jnp.where(fits, 0.8 * (a - b) + 0.4 * (f0 + f1), jnp.inf), y0, y1, k0, k1
         )
         dense = {"y0": y0, "y1": y1, "k0": k0, "k1": k1}
-        return y1, error, dense, _State(slope_end, direction, radius), diffrax.RESULTS.successful
+        return y1, error, dense, _State(slope_end, growth), diffrax.RESULTS.successful
 
     def func(self, terms: Any, t0: Any, y0: PyTree[Array], args: Any) -> PyTree[Array]:
         """The vector field."""
@@ -128,10 +123,15 @@ class RKC2(diffrax.AbstractAdaptiveSolver):
         control: Any,
         y0: PyTree[Array],
         args: Any,
+        slope: PyTree[Array],
         k0: PyTree[Array],
         stages: Int[Array, ""],
-    ) -> PyTree[Array]:
-        """The internal stages 1 … s, by the three-term recurrence that keeps them stable; k₀ is h times the slope."""
+    ) -> tuple[PyTree[Array], PyTree[Array]]:
+        """y₁ and the slope there: the internal stages 1 … s, by the three-term recurrence that keeps them stable.
+
+        k₀ is h times the slope at y₀. The slope at the end is a last round of the same loop: the vector field is most
+        of what there is to compile, and each place that calls it is compiled anew.
+        """
         s = stages.astype(h.dtype)
         w0 = 1 + _DAMPING / s**2
         one, zero = jnp.ones_like(w0), jnp.zeros_like(w0)
@@ -155,29 +155,37 @@ class RKC2(diffrax.AbstractAdaptiveSolver):
         y_1 = jax.tree.map(lambda y, k: y + (b_2 * w1).astype(y.dtype) * k, y0, k0)
 
         def more(carry: Any) -> Array:
-            return carry[0] <= stages
+            return carry[0] <= stages + 1
 
         def stage(carry: Any) -> Any:
-            j, polynomials, b_now, b_before, a_now, c_now, y_now, y_before = carry
+            j, polynomials, b_now, b_before, a_now, c_now, y_now, y_before, _ = carry
+            ended = j > stages
+            slope = terms.vf(t0 + jnp.where(ended, 1, c_now) * h, y_now, args)
             following = chebyshev(polynomials)
             b_next = b(following)
             mu, nu = 2 * b_next * w0 / b_now, -b_next / b_before
             mu_tilde = 2 * b_next * w1 / b_now
             factors = (1 - mu - nu, mu, nu, mu_tilde, -a_now * mu_tilde)
-            k_now = terms.vf_prod(t0 + c_now * h, y_now, args, control)
+            k_now = terms.prod(slope, control)
 
             def combine(*leaves: Array) -> Array:
                 scaled = [factor.astype(leaf.dtype) * leaf for factor, leaf in zip(factors, leaves, strict=True)]
-                return functools.reduce(jnp.add, scaled)
+                return jnp.where(ended, leaves[1], functools.reduce(jnp.add, scaled))
 
             y_next = jax.tree.map(combine, y0, y_now, y_before, k_now, k0)
             a_next = 1 - b_next * following[0]
             c_next = w1 * following[2] / following[1]
-            return j + 1, following, b_next, b_now, a_next, c_next, y_next, y_now
+            return j + 1, following, b_next, b_now, a_next, c_next, y_next, y_now, slope
 
-        # b₀ = b₁ = b₂, and stage 1 is Y₁; the loop makes stages 2 … s.
-        start = (jnp.asarray(2, stages.dtype), first, b_2, b_2, 1 - b_2 * w0, c_1, y_1, y0)
+        # b₀ = b₁ = b₂, and stage 1 is Y₁; the loop makes stages 2 … s, and then the slope at Y_s.
+        start = (jnp.asarray(2, stages.dtype), first, b_2, b_2, 1 - b_2 * w0, c_1, y_1, y0, slope)
+        done = self._loop(more, stage, start, self.max_stages)
+        return done[6], done[8]
+
+    def _loop(
+        self, more: Callable[[Any], Any], body: Callable[[Any], Any], start: PyTree[Array], most: int
+    ) -> PyTree[Array]:
         if self.differentiation == "forward":
-            return jax.lax.while_loop(more, stage, start)[6]
-        # Checkpointed, so that reverse-mode differentiation reaches through a number of stages known at run time only.
-        return eqxi.while_loop(more, stage, start, max_steps=self.max_stages, kind="checkpointed")[6]
+            return jax.lax.while_loop(more, body, start)
+        # Checkpointed, so that reverse-mode differentiation reaches through a number of rounds known at run time only.
+        return eqxi.while_loop(more, body, start, max_steps=most, kind="checkpointed")
