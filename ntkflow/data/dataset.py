@@ -64,6 +64,23 @@ class Dataset:
         """Y: the target of every training sample as a column."""
         return jnp.repeat(self.targets, self.per_class, axis=1)
 
+    def first_of_each(self, per_class: int) -> Dataset:
+        """The same with the first ``per_class`` training samples of each class only.
+
+        Raises:
+            DataError: there are fewer.
+        """
+        m, classes = self.per_class, self.classes
+        if not 1 <= per_class <= m:
+            raise DataError(
+                f"{per_class} samples of each class are asked for, and there are {m}",
+                place=self.name,
+                remedy=f"Take 1 to {m}.",
+            )
+        chosen = (jnp.arange(classes)[:, None] * m + jnp.arange(per_class)).reshape(-1)
+        original = None if self.original_labels is None else self.original_labels[chosen]
+        return dataclasses.replace(self, inputs=self.inputs[chosen], original_labels=original)
+
     def as_images(self) -> Dataset:
         """The same samples with inputs of shape (channels, rows, columns) each.
 

@@ -19,6 +19,7 @@ from ntkflow.experiments.comparison_forecasts import (
     state_tables,
     statement_on_forecasts,
 )
+from ntkflow.experiments.predicted_limits import limit_tables
 from ntkflow.results import Cell, Column, Quantity, Summary, Table, format_number
 from ntkflow.training import History, Snapshot
 
@@ -56,6 +57,7 @@ def comparison_summary(
             horizon_table(comparisons, z),
             _kernel_table(snapshots),
             _collapse_table(snapshots),
+            *limit_tables(snapshots, run.problem),
         ),
         warnings=run.warnings + _warnings(run, snapshots, comparisons),
     )

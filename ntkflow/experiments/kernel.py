@@ -44,7 +44,10 @@ def run_kernel(scenario: schema.KernelScenario, *, folder: Path, text: str, prog
         ScenarioError: too little memory, statistics that the network does not have, a kernel that is 0 or not finite.
     """
     started = time.perf_counter()
-    start = starting_network(scenario, load_dataset(scenario.data, seed=scenario.seed, folder=folder), folder)
+    samples = load_dataset(scenario.data, seed=scenario.seed, folder=folder)
+    if scenario.measure.samples_per_class is not None:
+        samples = samples.first_of_each(scenario.measure.samples_per_class)
+    start = starting_network(scenario, samples, folder)
     dataset = start.dataset
     loss_scale = loss_scale_value(scenario.loss_scale, samples=dataset.inputs.shape[0], outputs=dataset.classes)
     problem = Problem.of(dataset, loss_scale)

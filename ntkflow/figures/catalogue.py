@@ -52,7 +52,7 @@ def _block_structure() -> tuple[tuple[Stage, ...], tuple[Stage, ...]]:
             "figures/paper3-fig1-kernels.yaml",
             (
                 'network.path="{paper3-fig1-training-paper}/network.ckpt"',
-                "data={source: mnist, path: ../../data/mnist, samples_per_class: 12}",
+                "data={source: mnist, path: ../../data/mnist, samples_per_class: 5421}",
                 "loss_scale=samples_times_outputs",
             ),
         ),
@@ -113,7 +113,7 @@ def _deep_stages(setting: str) -> tuple[Stage, ...]:
             f"training.epochs={epochs[-1]}",
             f"checkpoints.snapshots={list(epochs[:-1])}",
         )
-        sampled = (f"data={{{data}, samples_per_class: 10}}",)
+        sampled = (f"data={{{data}, samples_per_class: 5421}}",)
     stages: list[Stage] = []
     for variance in _VARIANCES:
         training = f"paper2-fig4-{setting}-sigma2-{variance:g}"

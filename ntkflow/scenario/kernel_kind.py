@@ -50,6 +50,11 @@ class Measurement(Model):
         description="With which: values, so many random ±1 combinations stand for the outputs, and the standard errors "
         "say what that costs; every output, exactly, unless told.",
     )
+    samples_per_class: Annotated[int, Field(ge=1, le=MAX_COUNT)] | None = Field(
+        default=None,
+        description="Kernels are measured on the first so many samples of each class of the data, as those that a "
+        "training run records are, for a network that this run does not train; on all of them unless told.",
+    )
     method: Literal["auto", "structured", "jacobian", "jvp-vjp"] = Field(
         default="auto",
         description="How matrices are computed; all are exact, and auto takes the one with the fewest operations that "
@@ -138,6 +143,10 @@ class KernelScenario(Model):
         if self.at[-1] > 0 and self.training is None:
             raise ValueError(
                 f"at asks for step {self.at[-1]}, but there is no training; add training: {{step_size: …}}"
+            )
+        if self.training is not None and self.measure.samples_per_class is not None:
+            raise ValueError(
+                "measure: samples_per_class is for a network that this run does not train: leave training or it away"
             )
         if self.at[-1] == 0 and self.training is not None:
             raise ValueError("there is training, but at asks for step 0 alone; add later steps to at")

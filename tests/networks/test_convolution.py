@@ -13,12 +13,16 @@ from networks.plain_resnet import convolve
 
 from ntkflow.networks import (
     Convolution,
+    ProductConvolution,
+    ResNet,
+    as_trained,
     average_pool,
     global_average_pool,
     initial_bias,
     initial_weight,
     max_pool,
     normal_weight,
+    with_product_convolutions,
 )
 
 IMAGES = np.random.default_rng(0).standard_normal((3, 2, 7, 6))
@@ -37,6 +41,35 @@ def test_convolution(window: int, stride: int, padding: int | None) -> None:
     assert relative_difference(actual, expected) <= 1e-14
     if padding is None and stride == 1:
         assert actual.shape[2:] == IMAGES.shape[2:]
+
+
+@pytest.mark.parametrize(("window", "stride", "padding"), [(3, 1, None), (3, 2, None), (2, 1, 0), (2, 2, 1), (1, 2, 0)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_as_products(window: int, stride: int, padding: int | None, bias: bool) -> None:
+    layer = Convolution(
+        jax.random.key(0),
+        2,
+        4,
+        window,
+        stride=stride,
+        padding=padding,
+        bias=bias,
+        initialization="pytorch_uniform",
+    )
+    other = with_product_convolutions(layer)
+    assert isinstance(other, ProductConvolution)
+    assert isinstance(with_product_convolutions(other), ProductConvolution)
+    for image in IMAGES:
+        assert relative_difference(other.apply(jnp.asarray(image), None), layer(jnp.asarray(image))) <= 1e-14
+
+
+def test_a_network_with_products_has_the_same_parameters() -> None:
+    network = ResNet(jax.random.key(1), input_channels=2, outputs=3, depth=8, channels=(2, 3, 4))
+    other = with_product_convolutions(network)
+    assert [leaf.shape for leaf in jax.tree.leaves(network)] == [leaf.shape for leaf in jax.tree.leaves(other)]
+    assert "conv_general_dilated" not in str(jax.make_jaxpr(as_trained(other).feature_matrix)(jnp.ones((3, 2, 8, 6))))
+    x = jnp.asarray(np.random.default_rng(1).standard_normal((5, 2, 8, 6)))
+    assert relative_difference(as_trained(other).feature_matrix(x), as_trained(network).feature_matrix(x)) <= 1e-12
 
 
 def test_without_bias() -> None:

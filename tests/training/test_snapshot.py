@@ -107,6 +107,21 @@ def test_without_test_samples_there_is_no_test_accuracy() -> None:
     assert none.train_accuracy == first.train_accuracy
 
 
+def test_kernels_in_single_precision() -> None:
+    """The kernels' rounding is that of float32; everything that is not a kernel over pairs stays as it is."""
+    exact = snapshots()[0]
+    checkpoint = Checkpoint(0.0, 0, exact.network)
+    data = dataset()
+    single = measure_snapshot(checkpoint, problem(), data.test_inputs, data.test_labels, kernel_precision="float32")
+    assert single.kernel_precision == "float32"
+    for ours, theirs in ((single.logit_kernel, exact.logit_kernel), (single.feature_kernel, exact.feature_kernel)):
+        difference = np.abs(ours.block.values / theirs.block.values - 1).max()
+        assert 1e-12 < difference <= 1e-6
+        assert ours.traced.dtype == np.float64
+    assert np.array_equal(single.residual, exact.residual)
+    assert single.step_limit == exact.step_limit
+
+
 class _Constant(AbstractClassifier):
     readout: Readout
 
