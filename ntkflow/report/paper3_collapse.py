@@ -36,11 +36,11 @@ _AT_END = (
 )
 _MORE = (
     (
-        "i  terms of E, at the end",
+        "i  norms, at the end",
         (
-            ("invariant", "between_side", "of H₁", "blue"),
-            ("invariant", "within_side", "of H₂", "vermillion"),
-            ("collapse", "global_mean_norm", "‖⟨h⟩‖", "grey"),
+            ("collapse", "class_mean_norm", "H₁H₁ᵀ", "blue"),
+            ("collapse", "within_norm", "H₂H₂ᵀ", "vermillion"),
+            ("collapse", "global_mean_norm", "⟨h⟩⟨h⟩ᵀ", "grey"),
         ),
         True,
     ),
@@ -82,8 +82,8 @@ def collapse_figure(runs: Sequence[tuple[str, xr.DataTree]], *, name: str, more:
     """
     chosen = "; ".join(f"{label}: {_named(tree)}" for label, tree in runs)
     extra = (
-        " i: norms ‖H₁(I − α11ᵀ)H₁ᵀ/μ_class‖_F and ‖H₂H₂ᵀ/μ_single‖_F, and of the global mean of the features. j: "
-        "alignment of both kernels with the labels, at the end."
+        " i: ‖H₁H₁ᵀ‖_F, ‖H₂H₂ᵀ‖_F and ‖⟨h⟩⟨h⟩ᵀ‖_F, of class means (not centred), of what is within classes, and of the "
+        "global mean of the features. j: alignment of both kernels with the labels, at the end."
         if more
         else ""
     )

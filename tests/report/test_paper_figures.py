@@ -17,10 +17,7 @@ def tree() -> xr.DataTree:
     found = training_tree(EPOCHS, MEMBERS)
     steps = np.repeat([[0.3], [0.1], [0.03]], 4, axis=1)
     found["training"] = xr.DataTree(xr.Dataset({"step_size": (("member", "trained_epoch"), steps)}))
-    for group, like, names in (
-        ("invariant", "norm", ("between_side", "within_side")),
-        ("collapse", "nc1_within_std", ("global_mean_norm",)),
-    ):
+    for group, like, names in (("collapse", "nc1_within_std", ("global_mean_norm", "class_mean_norm", "within_norm")),):
         data = found[group].to_dataset()
         found[group] = xr.DataTree(data.assign({name: 2 * data[like] for name in names}))
     return found
