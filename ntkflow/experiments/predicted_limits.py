@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from ntkflow.collapse import STATEMENTS, CollapsePrediction, predict
 from ntkflow.flows import ClassState
 from ntkflow.results import Cell, Column, Table
 from ntkflow.training import Problem, Snapshot
 
+_ROUNDING = float(jnp.finfo(jnp.float32).eps)
 _METRICS = {
     "NC1": "nc1_trace_ratio",
     "NC2": "nc2_etf_distance",
@@ -32,7 +34,7 @@ def limit_tables(snapshots: Sequence[Snapshot], problem: Problem) -> tuple[Table
     scatter: list[tuple[Cell, ...]] = []
     for item in snapshots[:-1]:
         try:
-            made = predict(item.state, item.feature_kernel.block.kernel, targets=problem.targets)
+            made = predict(item.state, item.feature_kernel.block.kernel, targets=_unrounded(problem.targets))
         except ValueError as error:
             verdicts.append((item.label, "all", "not defined", str(error), None, None))
             continue
@@ -61,7 +63,7 @@ def limit_tables(snapshots: Sequence[Snapshot], problem: Problem) -> tuple[Table
         ),
         tuple(verdicts),
         "A verdict is about the limit of a model, not about the run: where they differ, the change of Θʰ, weight decay "
-        "or the length of the run has the say.",
+        "or the length of the run has the say. Targets of a run in float32 are taken without their rounding.",
     )  # fmt: skip
     if not scatter:
         return (table,)
@@ -81,6 +83,13 @@ def limit_tables(snapshots: Sequence[Snapshot], problem: Problem) -> tuple[Table
         tuple(scatter),
     )
     return table, bounds
+
+
+def _unrounded(targets: Float[Array, "classes classes"]) -> Float[Array, "classes classes"]:
+    """Targets I + t1ᵀ of a run in float32 without its rounding, which would make them others; others as they are."""
+    identity = jnp.eye(targets.shape[0])
+    nearest = identity + jnp.mean(targets - identity, axis=1, keepdims=True)
+    return nearest if bool(jnp.abs(targets - nearest).max() <= _ROUNDING) else targets
 
 
 def _rows(made: CollapsePrediction, item: Snapshot, end: Snapshot) -> list[tuple[Cell, ...]]:

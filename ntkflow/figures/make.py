@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 import xarray as xr
@@ -78,13 +79,15 @@ def _result(
     stage: Stage, before: dict[str, Path], scenarios: Path, output: Path, overwrite: bool, progress: Progress
 ) -> Result:
     """The result of a stage: the one that is there, if it is of the same scenario, or a new one."""
-    file = scenarios / stage.scenario
+    file = (scenarios / stage.scenario).resolve()
     if not file.exists():
         raise ScenarioError(
             f"the scenario {stage.scenario} is not in {scenarios}",
             remedy="Give the folder `scenarios` of the project, as --scenarios FOLDER.",
         )
-    loaded = load_scenario(file, [_filled(text, before) for text in stage.overrides])
+    # As paths in a scenario are: from its own folder.
+    ways = {name: Path(os.path.relpath(path, file.parent)) for name, path in before.items()}
+    loaded = load_scenario(file, [_filled(text, ways) for text in stage.overrides])
     folder = output / stage.name
     if folder.exists() and (found := _of_same(folder, loaded)) is not None:
         return found

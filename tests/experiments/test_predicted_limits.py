@@ -44,6 +44,20 @@ def test_verdicts_and_bounds_are_those_of_the_stored_state(runs: Runs) -> None:
                 assert row[4:] == pytest.approx((values[index], values[-1]), rel=1e-12)
 
 
+def test_targets_in_single_precision() -> None:
+    """Zero-centred ones are no I + t1ᵀ any more when they were rounded; others are refused, with the reason."""
+    moments = [snapshots()[0], snapshots()[-1]]
+    classes = problem().classes
+    centred = jnp.eye(classes) - 1 / classes
+    rounded, exact, other = (
+        limit_tables(moments, dataclasses.replace(problem(), targets=targets))
+        for targets in (centred.astype(jnp.float32).astype(float), centred, centred.at[0, 1].add(1e-3))
+    )
+    assert [row[:3] for row in rounded[0].rows] == [row[:3] for row in exact[0].rows]
+    assert {row[2] for row in exact[0].rows} <= {"holds", "fails", "undetermined"}
+    assert "one-hot targets" in str(other[0].rows[0][3])
+
+
 def test_a_state_without_a_verdict_says_why() -> None:
     """One eigenvalue of the kernel below 0: no invariant, and no limit to speak of."""
     first, last = snapshots()[0], snapshots()[-1]
