@@ -40,6 +40,15 @@ def test_times_in_single_precision_are_refused() -> None:
         solve(FLOW, PROBLEM.state, TIMES.astype(jnp.float32), TOO_FEW, name="the run")
 
 
+def test_a_given_first_step_changes_no_result() -> None:
+    """However far off: the step after it is chosen by the tolerance, and one that is too long is made again."""
+    expected = solve(FLOW, PROBLEM.state, TIMES, Integration(rtol=1e-10, atol=1e-12)).states
+    for first in (1e-6, float(TIMES[-1])):
+        made = solve(FLOW, PROBLEM.state, TIMES, Integration(rtol=1e-10, atol=1e-12, first_step=jnp.asarray(first)))
+        assert relative_difference(made.states.features, expected.features) <= 1e-7
+        assert (int(made.rejected_steps) > 0) or first < 1e-5
+
+
 def test_equations_that_are_not_finite_are_refused() -> None:
     """A NaN in the kernel, the targets or Z would use up all steps, a minute of them, and then ask for more steps."""
     d, c, _ = PROBLEM.kappa
