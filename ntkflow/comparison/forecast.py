@@ -18,6 +18,7 @@ from ntkflow.flows import AbstractFlow, Integration, SampleState, Trajectory, so
 _FIRST_STEP = 0.1
 """The solver's first step, in units of the largest stable step of descent at the snapshot."""
 _ROUND = 16
+"""Forecasts are made at a multiple of so many times."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ from ntkflow.data.cifar10 import read_cifar10
 from ntkflow.data.dataset import Dataset, balanced_dataset, draw_per_class
 from ntkflow.data.digits import load_digits, read_digits
 from ntkflow.data.fashion_mnist import read_fashion_mnist
+from ntkflow.data.first_samples import first_of_each
 from ntkflow.data.label_noise import exchanged_labels
 from ntkflow.data.labels import LabelEncoding, class_targets
 from ntkflow.data.made_up import made_up_images
@@ -29,6 +30,7 @@ __all__ = [
     "class_targets",
     "draw_per_class",
     "exchanged_labels",
+    "first_of_each",
     "load_digits",
     "load_file",
     "made_up_images",

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Integer
 
+from ntkflow.data.first_samples import first_of_each
 from ntkflow.data.label_noise import exchanged_labels
 from ntkflow.data.labels import LabelEncoding, class_targets
 from ntkflow.data.normalization import Precision, Standardization, scaled
@@ -77,9 +78,12 @@ class Dataset:
                 place=self.name,
                 remedy=f"Take 1 to {m}.",
             )
-        chosen = (jnp.arange(classes)[:, None] * m + jnp.arange(per_class)).reshape(-1)
-        original = None if self.original_labels is None else self.original_labels[chosen]
-        return dataclasses.replace(self, inputs=self.inputs[chosen], original_labels=original)
+        original = self.original_labels
+        return dataclasses.replace(
+            self,
+            inputs=first_of_each(self.inputs, classes, per_class),
+            original_labels=None if original is None else first_of_each(original, classes, per_class),
+        )
 
     def as_images(self) -> Dataset:
         """The same samples with inputs of shape (channels, rows, columns) each.

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int
 
 from ntkflow import scenario as schema
 from ntkflow.comparison import Descent
-from ntkflow.networks import Precision
+from ntkflow.data import Precision
 from ntkflow.training import Checkpoint, History, Problem
 
 

@@ -55,16 +55,18 @@ def limit_tables(snapshots: Sequence[Snapshot], problem: Problem) -> tuple[Table
             ),
             Column("because", "", "The condition that decides, with its number, and what is assumed besides."),
             Column(
-                "then", "1", "residual: ‖R‖. NC1: Tr Σ_W/Tr Σ_B. NC2: distance from an ETF. NC3: of W from the class "
+                "then",
+                "1",
+                "residual: ‖R‖. NC1: Tr Σ_W/Tr Σ_B. NC2: distance from an ETF. NC3: of W from the class "
                 "means scaled to unit length. NC4: share of samples whose largest logit is not that of the nearest "
-                "class mean. At the snapshot; all are 0 where the statement holds."
+                "class mean. At the snapshot; all are 0 where the statement holds.",
             ),
             Column("at the end", "1", f"The same of the run at {end.label}."),
         ),
         tuple(verdicts),
         "A verdict is about the limit of a model, not about the run: where they differ, the change of Θʰ, weight decay "
         "or the length of the run has the say. Targets of a run in float32 are taken without their rounding.",
-    )  # fmt: skip
+    )
     if not scatter:
         return (table,)
     bounds = Table(

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from ntkflow import scenario as schema
-from ntkflow.data import Dataset, Samples, made_up_images
+from ntkflow.data import Dataset, Samples, first_of_each, made_up_images
 from ntkflow.errors import ScenarioError
 from ntkflow.experiments.networks import make_network
 from ntkflow.experiments.settings import named_key
@@ -55,7 +55,6 @@ from ntkflow.training.observations import (
     Observed,
     ResidualObservation,
     SharpnessObservation,
-    first_of_each,
     kernel_sample,
     listed_epochs,
     record_epochs,

@@ -58,7 +58,7 @@ from ntkflow.kernels.structure import (
     pair_norms,
     structure_shares,
 )
-from ntkflow.kernels.tangent import Of, SampleNetwork, TangentKernel, apply_compiled, stable_step_limit, top_eigenvalue
+from ntkflow.kernels.tangent import SampleNetwork, TangentKernel, apply_compiled, stable_step_limit, top_eigenvalue
 
 __all__ = [
     "BLOCK_RATIOS",
@@ -81,7 +81,6 @@ __all__ = [
     "MeanTangentKernel",
     "NetworkBlockValues",
     "NeuronDiagonalKernel",
-    "Of",
     "OutputBlockValues",
     "OutputPairs",
     "SampleNetwork",

@@ -38,7 +38,7 @@ from ntkflow.networks.initializers import (
 from ntkflow.networks.mlp import MLP, Parametrization
 from ntkflow.networks.normalized_dense import NormalizedDense
 from ntkflow.networks.pooling import average_pool, global_average_pool, max_pool
-from ntkflow.networks.precision import Precision, in_precision
+from ntkflow.networks.precision import in_precision
 from ntkflow.networks.resnet import ResidualBlock, ResNet, Shortcut
 from ntkflow.networks.statistics import BatchAxis, Statistics
 from ntkflow.networks.stored import Stored
@@ -68,7 +68,6 @@ __all__ = [
     "NormalizedDense",
     "Parametrization",
     "PreactivatedConvolution",
-    "Precision",
     "ProductConvolution",
     "Readout",
     "ResNet",

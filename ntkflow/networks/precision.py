@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
+from jax.typing import DTypeLike
 
 from ntkflow.networks.stored import Stored
 
 Network = TypeVar("Network")
-Precision = Literal["float32", "float64"]
 
 
-def in_precision(network: Network, precision: Precision) -> Network:
+def in_precision(network: Network, precision: DTypeLike) -> Network:
     """The network with every floating-point array of it in this precision; random keys and integers as they are."""
 
     def changed(leaf: Any) -> Any:

@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ntkflow.collapse import collapse_metrics
+from ntkflow.data import Precision
 from ntkflow.flows import InvariantSides, SampleState
 from ntkflow.kernels import (
     BlockEstimate,
-    Of,
     TangentKernel,
     apply_compiled,
     block_share,
@@ -26,11 +26,11 @@ from ntkflow.kernels import (
     split_eigenspaces,
     top_eigenvalue,
 )
+from ntkflow.kernels.empirical import Of
 from ntkflow.networks import (
     AbstractBatchClassifier,
     AbstractClassifier,
     NTKDense,
-    Precision,
     as_trained,
     in_precision,
     with_statistics_of,

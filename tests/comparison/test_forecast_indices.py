@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ntkflow.comparison import forecast_indices
+from ntkflow.comparison.forecast import _ROUND, _filled
 
 
 @st.composite
@@ -67,3 +68,15 @@ def test_by_hand() -> None:
     assert forecast_indices(times, 1.0, 2.0).tolist() == [1, 2, 3]
     assert forecast_indices(times, 1.0, 0.5).tolist() == [1, 2]
     assert forecast_indices(times, 3.0, None).tolist() == [3, 4]
+
+
+@pytest.mark.parametrize("count", [2, 3, 15, 16, 17, 160])
+def test_times_are_filled_to_a_common_number(count: int) -> None:
+    times = np.geomspace(1.0, 50.0, count) - 1.0
+    filled = _filled(times)
+    assert len(filled) % _ROUND == 0
+    assert len(filled) - count < _ROUND
+    assert np.all(np.diff(filled) > 0)
+    # All that were asked for, the last one last.
+    assert np.array_equal(filled[: count - 1], times[:-1])
+    assert filled[-1] == times[-1]

@@ -32,7 +32,7 @@ from training.mini_batches import (
 )
 
 from ntkflow.errors import DivergenceError
-from ntkflow.networks import MLP, load_checkpoint, require_statistics, save_checkpoint
+from ntkflow.networks import MLP, Convolution, ProductConvolution, load_checkpoint, require_statistics, save_checkpoint
 from ntkflow.training import (
     SGD,
     CrossEntropy,
@@ -41,11 +41,14 @@ from ntkflow.training import (
     TrainingState,
     chosen_loop,
     copy_state,
+    inside_loops,
     run_steps,
     train_epoch,
 )
 
 LOOPS = ("compiled", "dispatched")
+
+_LAYERS = (Convolution, ProductConvolution)
 
 
 def batches(state: TrainingState) -> np.ndarray:
@@ -232,6 +235,10 @@ def test_the_loop_that_auto_takes() -> None:
     assert chosen_loop("auto", network()) == "compiled"
     assert chosen_loop("auto", convolutional()[1]) == "dispatched"
     assert chosen_loop("compiled", convolutional()[1]) == "compiled"
+    # What a solver applies in its loop has no convolution left, here on a CPU.
+    leaves = jax.tree.leaves(inside_loops(convolutional()[1]), is_leaf=lambda node: isinstance(node, _LAYERS))
+    kinds = {type(leaf) for leaf in leaves if isinstance(leaf, _LAYERS)}
+    assert kinds == {ProductConvolution}
     assert chosen_loop("dispatched", network()) == "dispatched"
 
 

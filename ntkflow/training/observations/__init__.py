@@ -19,7 +19,7 @@ from ntkflow.training.observations.observe import (
     observe,
     references_of,
 )
-from ntkflow.training.observations.observed import Observed, first_of_each, kernel_sample
+from ntkflow.training.observations.observed import Observed, kernel_sample
 from ntkflow.training.observations.record_epochs import Spacing, listed_epochs, record_epochs
 from ntkflow.training.observations.residuals import ResidualObservation
 from ntkflow.training.observations.shared import SHARED_WORK
@@ -51,7 +51,6 @@ __all__ = [
     "Variable",
     "cost_names",
     "cost_variable",
-    "first_of_each",
     "kernel_sample",
     "largest_eigenvalue",
     "listed_epochs",

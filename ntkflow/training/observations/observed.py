@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ntkflow.data import first_of_each
 from ntkflow.kernels.requirements import class_size, several_of_a_class
 from ntkflow.training.observations.objective import Objective
 
@@ -94,19 +95,6 @@ class Observed:
     def of_tests(self) -> str:
         """The test samples in words."""
         return f"the {self.test_inputs.shape[0]} test samples"
-
-
-def first_of_each(array: Float[Array, "samples ..."], classes: int, per_class: int) -> Float[Array, "chosen ..."]:
-    """The first ``per_class`` samples of each class of an array sorted by class.
-
-    Raises:
-        ValueError: more than there are, or fewer than 1.
-    """
-    m = class_size(array.shape[0], classes)
-    if not 1 <= per_class <= m:
-        raise ValueError(f"between 1 and {m} samples of each class can be taken, not {per_class}")
-    by_class = array.reshape(classes, m, *array.shape[1:])
-    return by_class[:, :per_class].reshape(classes * per_class, *array.shape[1:])
 
 
 def kernel_sample(inputs: Float[Array, "samples ..."], classes: int, per_class: int = 12) -> Float[Array, "chosen ..."]:

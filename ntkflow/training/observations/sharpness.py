@@ -7,11 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
+from ntkflow.data import first_of_each
 from ntkflow.training.observations.abstract import AbstractObservation, Arrays
 from ntkflow.training.observations.curvature import Curvature, Part
 from ntkflow.training.observations.lanczos import largest_eigenvalue
 from ntkflow.training.observations.moment import Moment
-from ntkflow.training.observations.observed import Observed, first_of_each
+from ntkflow.training.observations.observed import Observed
 from ntkflow.training.observations.variable import Variable, scalar
 
 
