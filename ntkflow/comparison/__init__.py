@@ -6,7 +6,7 @@ from ntkflow.comparison.errors import LIMIT, MOVES, ForecastErrors, e_fold_times
 from ntkflow.comparison.forecast import Forecast, forecast, forecast_indices
 from ntkflow.comparison.ladder import Ladder, ladder_of
 from ntkflow.comparison.rates import WINDOW, Descent, MeasuredRate, gradient_descent_rate, measure_rate
-from ntkflow.comparison.rungs import LADDER, RUNGS, KernelsOfSnapshot, Model, Rung
+from ntkflow.comparison.rungs import LADDER, RUNGS, KernelsOfSnapshot, Model, Rung, models_of
 
 __all__ = [
     "FEWEST_RECORDS",
@@ -37,4 +37,5 @@ __all__ = [
     "gradient_descent_rate",
     "ladder_of",
     "measure_rate",
+    "models_of",
 ]

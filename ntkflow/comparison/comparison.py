@@ -78,9 +78,9 @@ def compare_rates(snapshot: Snapshot, history: History, problem: Problem, descen
         descent: whose own map from the flow's rate is then applied to the block prediction and to the whole kernel's;
             None for gradient flow.
     """
-    block = snapshot.logit_kernel.block
-    rate = snapshot.rates_block
-    error = block.eigenvalue_standard_errors / problem.loss_scale
+    logits, rate, error = snapshot.logit_kernel, snapshot.rates_block, np.full(3, np.nan)
+    if logits is not None:
+        error = logits.block.eigenvalue_standard_errors / problem.loss_scale
     whole = snapshot.rates_whole
     if descent is not None:
         error = descent.rate_error(rate, error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import equinox as eqx
@@ -67,7 +68,9 @@ def forecast(
     name = f"forecast by {model} from {kernels.snapshot.label}"
     asked = times - times[0]
     if integration.first_step is None:
-        first = jnp.asarray(min(_FIRST_STEP * kernels.snapshot.step_limit, float(asked[-1])))
+        # Without a known limit the solver looks for a first step itself.
+        limit = kernels.snapshot.step_limit
+        first = jnp.asarray(min(_FIRST_STEP * limit, float(asked[-1]))) if math.isfinite(limit) else None
         integration = dataclasses.replace(integration, first_step=first)
     filled = _filled(asked)
     trajectory = solve(flow, initial, jnp.asarray(filled), integration, name=name)

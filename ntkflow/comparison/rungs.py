@@ -25,14 +25,11 @@ from ntkflow.kernels import (
     AbstractKernelOperator,
     IsotropicKernel,
     MatrixBlockKernel,
-    MeanTangentKernel,
     NeuronDiagonalKernel,
-    TangentKernel,
     block_values,
-    network_output_pairs,
     with_block_means,
 )
-from ntkflow.training import Problem, Snapshot, descent_path, inside_loops, own_kernels
+from ntkflow.training import FORMS, Form, Problem, Snapshot
 
 Model = Literal[
     "linearized",
@@ -95,8 +92,7 @@ class KernelsOfSnapshot:
     @functools.cached_property
     def own(self) -> NeuronDiagonalKernel:
         """Θʰ_{p,p} of every feature p."""
-        snapshot = self.snapshot
-        values = own_kernels(snapshot.network, self.problem, "features", snapshot.kernel_precision).astype(float)
+        values = self.snapshot.kernels.own().astype(float)
         return NeuronDiagonalKernel(0.5 * (values + jnp.swapaxes(values, 1, 2)))
 
     @property
@@ -108,7 +104,7 @@ class KernelsOfSnapshot:
     @functools.cached_property
     def matrix_blocks(self) -> MatrixBlockKernel:
         """A_d, A_c, A_n of the whole Θʰ."""
-        return network_output_pairs(self.snapshot.network, self.problem.inputs, self.problem.classes).blocks
+        return self.snapshot.kernels.matrix_blocks()
 
     @property
     def neuron_values(self) -> MatrixBlockKernel:
@@ -118,11 +114,11 @@ class KernelsOfSnapshot:
         block = self.snapshot.feature_kernel.block.kernel
         return MatrixBlockKernel(own, same, everywhere, classes=block.classes, per_class=block.per_class)
 
-    def whole(self, snapshot: Snapshot) -> TangentKernel:
-        """The whole Θʰ of a snapshot, applied through its network."""
-        return TangentKernel(inside_loops(snapshot.trained), self.problem.inputs, "features")
+    def whole(self, snapshot: Snapshot) -> AbstractKernelOperator:
+        """The whole Θʰ of a snapshot."""
+        return snapshot.kernels.whole()
 
-    def mean_jacobian(self, snapshot: Snapshot) -> MeanTangentKernel:
+    def mean_jacobian(self, snapshot: Snapshot) -> AbstractKernelOperator:
         """J̄J̄ᵀ over the steps of full-batch descent, without momentum, that follow a snapshot.
 
         By the run's η where this forecast starts. With momentum η may be beyond what is stable without: at most half of
@@ -134,8 +130,7 @@ class KernelsOfSnapshot:
             step_size = self.descent.step_size
         else:
             step_size = min(self.descent.step_size, 0.5 * snapshot.step_limit)
-        networks = descent_path(snapshot.trained, self.problem, jnp.asarray(step_size), MEAN_STEPS)
-        return MeanTangentKernel(inside_loops(networks), self.problem.inputs, "features")
+        return snapshot.kernels.mean_jacobian(step_size, MEAN_STEPS)
 
 
 Start = tuple[AbstractFlow[Any], Any]
@@ -149,18 +144,21 @@ class Rung:
     Attributes:
         title: how figures and tables name it.
         assumption: what Θʰ is taken for.
+        needs: what must be known of Θʰ.
         start: the flow from a snapshot, with time counted from there, and its state there.
     """
 
     title: str
     assumption: str
+    needs: Form
     start: Callable[[KernelsOfSnapshot], Start]
 
 
 def _linearized(kernels: KernelsOfSnapshot) -> Start:
     problem, snapshot = kernels.problem, kernels.snapshot
-    theta = TangentKernel(inside_loops(snapshot.trained), problem.inputs, "logits")
-    return LinearizedFlow(theta, classes=problem.classes, loss_scale=problem.loss_scale), snapshot.residual
+    return LinearizedFlow(
+        snapshot.kernels.linearized(), classes=problem.classes, loss_scale=problem.loss_scale
+    ), snapshot.residual
 
 
 def _updated(
@@ -210,6 +208,7 @@ RUNGS: dict[Model, Rung] = {
         "linearised network",
         "The network replaced by its first-order expansion in the parameters at the snapshot, so that the whole Θ of "
         "the logits is constant.",
+        "whole",
         _linearized,
     ),
     "mean_jacobian_linear": Rung(
@@ -217,64 +216,80 @@ RUNGS: dict[Model, Rung] = {
         f"J̄J̄ᵀ with the mean J̄ of the features' Jacobian over {MEAN_STEPS} steps of descent after each snapshot, "
         "linear in time between this snapshot and the later ones, which it is told. Unlike Θʰ of one moment it knows "
         "of samples that slide along a kink of ReLU.",
+        "network",
         _updated(KernelsOfSnapshot.mean_jacobian, "linear"),
     ),
     "mean_jacobian": Rung(
         "mean J of the last snapshot",
         "The same J̄J̄ᵀ, replaced at every later snapshot by that of there.",
+        "network",
         _updated(KernelsOfSnapshot.mean_jacobian, "constant"),
     ),
     "updated_linear": Rung(
         "Θʰ between snapshots",
         "The whole measured Θʰ, linear in time between this snapshot and the later ones: it is told the kernels of "
         "snapshots to come, so it is no forecast, and shows what the change of Θʰ accounts for.",
+        "whole",
         _updated(KernelsOfSnapshot.whole, "linear"),
     ),
     "updated": Rung(
         "Θʰ of the last snapshot",
         "The whole measured Θʰ, replaced at every later snapshot by the one measured there; H, W and b go on from "
         "where they are.",
+        "whole",
         _updated(KernelsOfSnapshot.whole, "constant"),
     ),
     "full_frozen": Rung(
         "full frozen",
         "The whole measured Θʰ, all features and sample pairs, held constant from the snapshot on.",
+        "whole",
         _frozen(lambda kernels: kernels.whole(kernels.snapshot)),
     ),
     "neuron_diagonal": Rung(
         "neuron-diagonal",
         "Θʰ_{p,q} = 0 between two features; every feature keeps its own kernel over all sample pairs.",
+        "own",
         _frozen(lambda kernels: kernels.own),
     ),
     "isotropic": Rung(
         "isotropic",
         "One kernel over all sample pairs for all features: the mean (1/n) Σ_p Θʰ_{p,p}.",
+        "mean",
         _frozen(lambda kernels: IsotropicKernel(kernels.mean)),
     ),
     "within_spectrum": Rung(
         "within-class spectrum",
         "That mean with one value for the global mean and one for the class means of the samples; only its spectrum "
         "within classes is kept.",
+        "mean",
         _frozen(lambda kernels: IsotropicKernel(with_block_means(kernels.mean, kernels.problem.classes))),
     ),
     "matrix_blocks": Rung(
         "matrix blocks",
         "Three matrices over pairs of features, A_d, A_c, A_n (paper 3, Assumption D.1): means of the whole Θʰ over "
         "samples.",
+        "whole",
         _matrices(lambda kernels: kernels.matrix_blocks),
     ),
     "neuron_values": Rung(
         "values of each feature",
         "Three block values for each feature: the diagonals of A_d, A_c, A_n.",
+        "own",
         _matrices(lambda kernels: kernels.neuron_values),
     ),
     "three_values": Rung(
         "three values",
         "Θʰ replaced by its three block values (paper 3, Assumption 3.2), held constant: the flow (25).",
+        "mean",
         _three_values,
     ),
 }
 """All models, what each assumes, and how its forecast is made."""
+
+
+def models_of(form: Form) -> tuple[Model, ...]:
+    """The models whose forecasts can be made where only that form of Θʰ is known."""
+    return tuple(name for name, rung in RUNGS.items() if FORMS.index(rung.needs) <= FORMS.index(form))
 
 
 def sample_state_of(flow: AbstractFlow[Any], state: Any) -> SampleState | None:

@@ -143,7 +143,7 @@ def compare(
             snapshots=tuple(snapshots),
             progress=progress,
         )
-        moments = (*history.checkpoints, Checkpoint(float(history.times[-1]), steps, history.final))
+        moments = history.moments
         descents = (Descent(step_size),) * len(moments)
         how = f"{steps} full-batch gradient-descent steps of {step_size:g} (t = {history.times[-1]:g})"
     else:
@@ -174,13 +174,28 @@ def compare(
         forecast=forecast,
     )
     timings = {"training": history.seconds} if np.isfinite(history.seconds) else {}
-    outcome = compare_run(run, timings, progress)
+    return from_python(compare_run(run, timings, progress), text, started)
+
+
+def from_python(outcome: Outcome, text: str, started: datetime.datetime) -> Comparison:
+    """A comparison without a scenario file."""
     return Comparison(dataclasses.replace(outcome, scenario_is="a note that this was made from Python"), text, started)
 
 
 def _sorted(inputs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, int]:
     """Samples sorted by class, and how many classes there are."""
     Samples("the given arrays", inputs, labels).require_usable()
+    order, classes = class_order(labels)
+    return inputs[order], classes
+
+
+def class_order(labels: np.ndarray) -> tuple[np.ndarray, int]:
+    """The order that sorts samples by class, and how many classes there are.
+
+    Raises:
+        DataError: labels that are no whole numbers from 0 with all in use, or classes of unequal size.
+    """
+    Samples("labels", labels[:, None], labels).require_usable()
     counts = np.bincount(labels)
     if counts.min() != counts.max():
         raise DataError(
@@ -189,4 +204,4 @@ def _sorted(inputs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, int]:
             place="labels",
             remedy=f"Keep {counts.min()} of each class. The flow of unequal classes is ntkflow.flows.UnequalClassFlow.",
         )
-    return inputs[np.argsort(labels, kind="stable")], len(counts)
+    return np.argsort(labels, kind="stable"), len(counts)

@@ -13,7 +13,7 @@ from ntkflow.experiments.outcome import Outcome
 from ntkflow.experiments.settings import integration
 from ntkflow.progress import Progress
 from ntkflow.report import comparison_drawings
-from ntkflow.training import Snapshot, measure_snapshot
+from ntkflow.training import Checkpoint, MeasuredMoment, Snapshot, given_snapshot, measure_snapshot
 
 
 def compare_run(run: ComparedRun, timings: Mapping[str, float], progress: Progress) -> Outcome:
@@ -29,13 +29,9 @@ def compare_run(run: ComparedRun, timings: Mapping[str, float], progress: Progre
     """
     started = time.perf_counter()
     snapshots: list[Snapshot] = []
-    for index, checkpoint in enumerate(run.moments):
+    for index, moment in enumerate(run.moments):
         progress("measuring kernels", index, len(run.moments))
-        snapshots.append(
-            measure_snapshot(
-                checkpoint, run.problem, run.test_inputs, run.test_labels, kernel_precision=run.kernel_precision
-            )
-        )
+        snapshots.append(_measured(moment, run))
     progress("measuring kernels", len(run.moments), len(run.moments))
     measured = time.perf_counter()
     comparisons: list[SnapshotComparison] = []
@@ -62,6 +58,14 @@ def compare_run(run: ComparedRun, timings: Mapping[str, float], progress: Progre
         summary=comparison_summary(run, snapshots, comparisons, seconds),
         drawings=comparison_drawings(tree),
         timings=seconds,
+    )
+
+
+def _measured(moment: Checkpoint | MeasuredMoment, run: ComparedRun) -> Snapshot:
+    if isinstance(moment, MeasuredMoment):
+        return given_snapshot(moment, run.problem)
+    return measure_snapshot(
+        moment, run.problem, run.test_inputs, run.test_labels, kernel_precision=run.kernel_precision
     )
 
 

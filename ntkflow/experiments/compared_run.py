@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 from ntkflow import scenario as schema
 from ntkflow.comparison import Descent
 from ntkflow.data import Precision
-from ntkflow.training import Checkpoint, History, Problem
+from ntkflow.training import Checkpoint, History, MeasuredMoment, Problem
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +28,8 @@ class ComparedRun:
         test_inputs: samples that are not trained on; may be none.
         test_labels: their classes.
         history: the run.
-        moments: where kernels are measured, rising in time, the end of the run last.
+        moments: networks whose kernels are measured, or what was measured of them elsewhere; rising in time, the end of
+            the run last.
         descents: how the optimiser moves at each moment; None: the run is a flow.
         forecast: what is forecast.
         warnings: what has to be told of the run.
@@ -46,7 +47,7 @@ class ComparedRun:
     test_inputs: Float[Array, "samples ..."]
     test_labels: Int[Array, " samples"]
     history: History
-    moments: tuple[Checkpoint, ...]
+    moments: tuple[Checkpoint | MeasuredMoment, ...]
     descents: tuple[Descent, ...] | None
     forecast: schema.Forecast
     warnings: tuple[str, ...] = ()

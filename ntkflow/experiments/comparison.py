@@ -17,7 +17,6 @@ from ntkflow.flows import describe_loss_scale, loss_scale_value
 from ntkflow.networks import MLP
 from ntkflow.progress import Progress
 from ntkflow.training import (
-    Checkpoint,
     History,
     Problem,
     train_by_gradient_descent,
@@ -45,11 +44,9 @@ def run_comparison(scenario: schema.ComparisonScenario, *, folder: Path, text: s
     problem = Problem.of(dataset, loss_scale)
     start = StartingMLP.of(scenario, dataset, folder)
     history = _train(scenario.training, start.network, problem, progress)
-    step = None if history.steps is None else int(history.steps[-1])
-    moments = (*history.checkpoints, Checkpoint(float(history.times[-1]), step, history.final))
     descents = None
     if isinstance(scenario.training, schema.GradientDescent):
-        descents = (Descent(scenario.training.step_size),) * len(moments)
+        descents = (Descent(scenario.training.step_size),) * len(history.moments)
     z = describe_loss_scale(scenario.loss_scale, loss_scale)
     run = ComparedRun(
         kind="comparison",
@@ -63,7 +60,7 @@ def run_comparison(scenario: schema.ComparisonScenario, *, folder: Path, text: s
         test_inputs=dataset.test_inputs,
         test_labels=dataset.test_labels,
         history=history,
-        moments=moments,
+        moments=history.moments,
         descents=descents,
         forecast=scenario.forecast,
     )

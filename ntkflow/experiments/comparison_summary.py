@@ -69,16 +69,7 @@ def _quantities(last: Snapshot, history: History, test_samples: int) -> tuple[Qu
         Quantity(
             "training accuracy", last.train_accuracy, "1", "Share of training samples classified right at the end."
         ),
-        Quantity(
-            "test accuracy",
-            last.test_accuracy,
-            "1",
-            f"Share of the {test_samples} samples not trained on that are classified right at the end; binomial "
-            "standard error.",
-            standard_error=math.sqrt(last.test_accuracy * (1 - last.test_accuracy) / test_samples)
-            if test_samples
-            else None,
-        ),
+        *_test_accuracy(last.test_accuracy, test_samples),
         Quantity("‖R‖² at the end", loss, "1", "Sum over outputs and training samples of the squared residual."),
         Quantity(
             "invariant alignment",
@@ -86,6 +77,21 @@ def _quantities(last: Snapshot, history: History, test_samples: int) -> tuple[Qu
             "1",
             "Cosine between WᵀW/m and the feature side of the invariant (26) at the end, with the measured block "
             "values of Θʰ.",
+        ),
+    )
+
+
+def _test_accuracy(share: float, samples: int) -> tuple[Quantity, ...]:
+    if not samples:
+        return ()
+    return (
+        Quantity(
+            "test accuracy",
+            share,
+            "1",
+            f"Share of the {samples} samples not trained on that are classified right at the end; binomial standard "
+            "error.",
+            standard_error=math.sqrt(share * (1 - share) / samples),
         ),
     )
 
@@ -147,6 +153,8 @@ def _kernel_table(snapshots: Sequence[Snapshot]) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for snapshot in snapshots:
         for name, kernel in (("Θ", snapshot.logit_kernel), ("Θʰ", snapshot.feature_kernel)):
+            if kernel is None:
+                continue
             values, errors = kernel.block.values, kernel.block.standard_errors
             rows.append(
                 (
@@ -155,7 +163,7 @@ def _kernel_table(snapshots: Sequence[Snapshot]) -> Table:
                     *(item for pair in zip(values, errors, strict=True) for item in map(float, pair)),
                     kernel.alignment,
                     kernel.block_share,
-                    snapshot.step_limit if name == "Θ" else None,
+                    finite(snapshot.step_limit) if name == "Θ" else None,
                 )
             )
     error = "Its standard error: jackknife over samples within their class."

@@ -80,7 +80,7 @@ def _training(history: History, snapshots: Sequence[Snapshot], unit: str) -> xr.
             name: (("moment",), over(lambda item, name=name: item.metrics[name]), "1", definition)
             for name, definition in METRICS.items()
         },
-        **_kernel_variables("logit", "Θ", [item.logit_kernel for item in snapshots]),
+        **_kernel_variables("logit", "Θ", [item.logit_kernel for item in snapshots if item.logit_kernel is not None]),
         **_kernel_variables("feature", "Θʰ", [item.feature_kernel for item in snapshots]),
     }
     if history.steps is not None:
@@ -101,6 +101,9 @@ def _training(history: History, snapshots: Sequence[Snapshot], unit: str) -> xr.
 
 
 def _kernel_variables(name: str, symbol: str, measured: Sequence[KernelMeasurement]) -> dict[str, Variable]:
+    """None where no such kernel is known."""
+    if not measured:
+        return {}
     traced = f"the mean over its outputs p of {symbol}_(p,p)"
     return {
         f"{name}_kernel": (

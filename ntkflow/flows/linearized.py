@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ntkflow.flows.abstract import AbstractSquaredErrorFlow
-from ntkflow.kernels import TangentKernel, split_eigenspaces
+from ntkflow.kernels import AbstractKernelOperator, TangentKernel, split_eigenspaces
 
 
 class LinearizedFlow(AbstractSquaredErrorFlow[Array]):
@@ -28,12 +28,12 @@ class LinearizedFlow(AbstractSquaredErrorFlow[Array]):
         ValueError: the kernel of the features.
     """
 
-    kernel: TangentKernel
+    kernel: AbstractKernelOperator
     classes: int = eqx.field(static=True)
     loss_scale: Float[Array, ""]
 
-    def __init__(self, kernel: TangentKernel, *, classes: int, loss_scale: float | Float[Array, ""]) -> None:
-        if kernel.of != "logits":
+    def __init__(self, kernel: AbstractKernelOperator, *, classes: int, loss_scale: float | Float[Array, ""]) -> None:
+        if isinstance(kernel, TangentKernel) and kernel.of != "logits":
             raise ValueError(f"a linearised network's flow needs the kernel of the logits, not of the {kernel.of}")
         self.kernel = kernel
         self.classes = classes

@@ -59,6 +59,7 @@ from ntkflow.kernels.structure import (
     structure_shares,
 )
 from ntkflow.kernels.tangent import SampleNetwork, TangentKernel, apply_compiled, stable_step_limit, top_eigenvalue
+from ntkflow.kernels.whole import ReadoutKernel, WholeKernel
 
 __all__ = [
     "BLOCK_RATIOS",
@@ -83,12 +84,14 @@ __all__ = [
     "NeuronDiagonalKernel",
     "OutputBlockValues",
     "OutputPairs",
+    "ReadoutKernel",
     "SampleNetwork",
     "SampleSums",
     "StructureShares",
     "SubspaceSpectrum",
     "TangentKernel",
     "TopEigenspace",
+    "WholeKernel",
     "apply_compiled",
     "block_share",
     "block_values",

@@ -65,14 +65,20 @@ class TangentKernel(AbstractKernelOperator):
 
 
 @eqx.filter_jit
-def apply_compiled(kernel: TangentKernel, array: Float[Array, "neurons samples"]) -> Float[Array, "neurons samples"]:
+def apply_compiled(
+    kernel: AbstractKernelOperator, array: Float[Array, "neurons samples"]
+) -> Float[Array, "neurons samples"]:
     """The kernel on one array, as a program of its own: whoever calls this shares one compilation."""
     return kernel.apply(array)
 
 
-def top_eigenvalue(kernel: TangentKernel) -> float:
-    """Largest eigenvalue of the kernel as a matrix over all pairs (neuron, sample), by Lanczos to a relative 1e-6."""
-    shape = kernel.output_shape()
+def top_eigenvalue(kernel: AbstractKernelOperator, shape: tuple[int, int]) -> float:
+    """Largest eigenvalue of the kernel as a matrix over all pairs (neuron, sample), by Lanczos to a relative 1e-6.
+
+    Args:
+        kernel: a positive semi-definite operator.
+        shape: (neurons, samples).
+    """
     size = shape[0] * shape[1]
 
     def product(vector: np.ndarray) -> np.ndarray:
@@ -90,4 +96,5 @@ def top_eigenvalue(kernel: TangentKernel) -> float:
 
 def stable_step_limit(network: SampleNetwork, inputs: Float[Array, "samples ..."], loss_scale: float) -> float:
     """2Z/λ_max(Θ): the largest step at which gradient descent on ‖R‖²/(2Z) is stable under the present kernel."""
-    return 2 * loss_scale / top_eigenvalue(TangentKernel(network, inputs, "logits"))
+    kernel = TangentKernel(network, inputs, "logits")
+    return 2 * loss_scale / top_eigenvalue(kernel, kernel.output_shape())

@@ -319,11 +319,13 @@ def _rates(tree: xr.DataTree) -> Figure:
 
 def _kernels(tree: xr.DataTree) -> Figure:
     training = _dataset(tree, "training")
-    figure = Figure(figsize=(6.6, 6.2))
-    panels = figure.subplots(2, 2)
+    # Of a run that is known by arrays Θ may be missing.
+    shown = [pair for pair in (("logit_kernel", "Θ"), ("feature_kernel", "Θʰ")) if pair[0] in training]
+    figure = Figure(figsize=(6.6, 0.4 + 2.9 * len(shown)))
+    panels = figure.subplots(len(shown), 2, squeeze=False)
     moments = training["moment"].to_numpy()
     image: Any = None
-    for row, (variable, name) in enumerate((("logit_kernel", "Θ"), ("feature_kernel", "Θʰ"))):
+    for row, (variable, name) in enumerate(shown):
         for column, index in enumerate((0, len(moments) - 1)):
             axes = panels[row, column]
             matrix = training[variable].to_numpy()[index]
@@ -357,7 +359,8 @@ def _structure(tree: xr.DataTree) -> Figure:
     left.set_title("block values of Θʰ")
     left.set_ylim(bottom=0)
     left.legend(ncols=3)
-    right.plot(place, training["logit_alignment"], color=colour("blue"), marker="o", label="alignment of Θ")
+    if "logit_alignment" in training:
+        right.plot(place, training["logit_alignment"], color=colour("blue"), marker="o", label="alignment of Θ")
     right.plot(place, training["feature_alignment"], color=colour("vermillion"), marker="s", label="alignment of Θʰ")
     right.plot(place, training["feature_block_share"], color=colour("grey"), marker="D", label="block share of Θʰ")
     right.set_title("structure")

@@ -15,22 +15,34 @@ from ntkflow.training.gradient_descent import descend, descent_path, record_step
 from ntkflow.training.gradient_flow import ParameterFlow, record_times, train_by_gradient_flow
 from ntkflow.training.history import Checkpoint, History
 from ntkflow.training.loop_form import Loop, chosen_loop, inside_loops
+from ntkflow.training.measured_moment import MeasuredMoment, given_snapshot
 from ntkflow.training.objective import AbstractObjective, CrossEntropy, SquaredError
 from ntkflow.training.optimizer import SGD, AbstractOptimizer, Adam, Decay, Decayed
 from ntkflow.training.problem import Problem, accuracy, residual_matrix
 from ntkflow.training.programs import CHUNK
 from ntkflow.training.recipe import Recipe, StepValues, copy_state, training_logits
 from ntkflow.training.schedule import AbstractSchedule, Constant, Steps, step_times
-from ntkflow.training.snapshot import KernelMeasurement, Snapshot, instantaneous_rates, measure_snapshot, own_kernels
+from ntkflow.training.snapshot import KernelMeasurement, Snapshot, instantaneous_rates, measure_snapshot
+from ntkflow.training.snapshot_kernels import (
+    FORMS,
+    WORDS,
+    AbstractSnapshotKernels,
+    Form,
+    GivenKernels,
+    NetworkKernels,
+)
 from ntkflow.training.state import TrainingState
 from ntkflow.training.stopping import AbstractStoppingRule, LossBelow, StalledLoss, first_stop, train_until
 
 __all__ = [
     "CHUNK",
+    "FORMS",
     "SGD",
+    "WORDS",
     "AbstractObjective",
     "AbstractOptimizer",
     "AbstractSchedule",
+    "AbstractSnapshotKernels",
     "AbstractStoppingRule",
     "Adam",
     "Checkpoint",
@@ -40,11 +52,15 @@ __all__ = [
     "Decay",
     "Decayed",
     "EnsembleRecord",
+    "Form",
     "Found",
+    "GivenKernels",
     "History",
     "KernelMeasurement",
     "Loop",
     "LossBelow",
+    "MeasuredMoment",
+    "NetworkKernels",
     "ParameterFlow",
     "Problem",
     "Recipe",
@@ -62,12 +78,12 @@ __all__ = [
     "descent_path",
     "device_mesh",
     "first_stop",
+    "given_snapshot",
     "inside_loops",
     "instantaneous_rates",
     "measure_snapshot",
     "member",
     "network_history",
-    "own_kernels",
     "record_steps",
     "record_times",
     "replicate",

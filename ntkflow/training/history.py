@@ -30,7 +30,7 @@ class History:
         steps: their steps of gradient descent, or None for a flow.
         residuals: R there.
         checkpoints: the network at the times asked for.
-        final: the network at the end.
+        final: the network at the end; None where the run is known by arrays alone.
         seconds: wall time of training itself.
     """
 
@@ -40,8 +40,16 @@ class History:
     steps: Int[np.ndarray, " times"] | None
     residuals: Float[np.ndarray, "times classes samples"]
     checkpoints: tuple[Checkpoint, ...]
-    final: AbstractClassifier
+    final: AbstractClassifier | None
     seconds: float
+
+    @property
+    def moments(self) -> tuple[Checkpoint, ...]:
+        """The networks of the checkpoints, and that of the end where there is one."""
+        if self.final is None:
+            return self.checkpoints
+        step = None if self.steps is None else int(self.steps[-1])
+        return (*self.checkpoints, Checkpoint(float(self.times[-1]), step, self.final))
 
     def __str__(self) -> str:
         pace = "gradient flow" if self.steps is None else f"{int(self.steps[-1])} steps"

@@ -14,30 +14,26 @@ from ntkflow.collapse import collapse_metrics
 from ntkflow.data import Precision
 from ntkflow.flows import InvariantSides, SampleState
 from ntkflow.kernels import (
+    AbstractKernelOperator,
     BlockEstimate,
-    TangentKernel,
     apply_compiled,
     block_share,
     block_values,
-    empirical_ntk,
     estimate_block_values,
     label_alignment,
     rates,
     split_eigenspaces,
     top_eigenvalue,
 )
-from ntkflow.kernels.empirical import Of
 from ntkflow.networks import (
     AbstractBatchClassifier,
-    AbstractClassifier,
     NTKDense,
     as_trained,
-    in_precision,
     with_statistics_of,
 )
 from ntkflow.training.history import Checkpoint
-from ntkflow.training.loop_form import inside_loops
 from ntkflow.training.problem import Problem, accuracy, residual_matrix
+from ntkflow.training.snapshot_kernels import AbstractSnapshotKernels, NetworkKernels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,33 +63,27 @@ class Snapshot:
     Attributes:
         time: gradient-flow time.
         step: step of gradient descent, or None.
-        network: the network as a function of one sample, whose kernels over pairs of samples are measured: with batch
-            normalisation that of the training samples' statistics, held fixed.
-        trained: the network as training sees it, with the statistics of the batch of all training samples, through
-            which derivatives go; the same one without batch normalisation. R, the whole Θ and Θʰ are its.
-        kernel_precision: that kernels over pairs of samples are measured in.
+        kernels: Θʰ in the forms that models ask for.
         state: H, W, b on the training samples.
         residual: R there.
-        logit_kernel: structure of Θ, all parameters.
+        logit_kernel: structure of Θ, all parameters; None where it is not known.
         feature_kernel: structure of Θʰ, the parameters below the readout.
-        rates_block: λ/Z of the nearest block kernel of Θ, for the three parts of R.
-        rates_whole: −d log‖R_e‖/dt at this moment under the whole Θ: ⟨R_e, (ΘR)_e⟩/(Z‖R_e‖²).
-        step_limit: 2Z/λ_max(Θ), over all outputs and samples.
+        rates_block: λ/Z of the nearest block kernel of Θ, for the three parts of R; NaN without Θ.
+        rates_whole: −d log‖R_e‖/dt at this moment under the whole Θ: ⟨R_e, (ΘR)_e⟩/(Z‖R_e‖²); NaN without it.
+        step_limit: 2Z/λ_max(Θ), over all outputs and samples; NaN without the whole Θ.
         invariant: E of (26) with the measured block values of Θʰ; conserved only as far as those are constant and
             right.
         metrics: neural-collapse metrics by name.
-        train_accuracy: share of training samples classified right.
+        train_accuracy: share of training samples whose largest logit is that of their class.
         test_accuracy: share of test samples; NaN without any.
     """
 
     time: float
     step: int | None
-    network: AbstractClassifier
-    trained: AbstractClassifier
-    kernel_precision: Precision
+    kernels: AbstractSnapshotKernels
     state: SampleState
     residual: Float[Array, "classes samples"]
-    logit_kernel: KernelMeasurement
+    logit_kernel: KernelMeasurement | None
     feature_kernel: KernelMeasurement
     rates_block: Float[np.ndarray, "3"]
     rates_whole: Float[np.ndarray, "3"]
@@ -114,14 +104,61 @@ class Snapshot:
         return f"t = {self.time:g}" if self.step is None else f"step {self.step}"
 
     def __str__(self) -> str:
+        logits = self.logit_kernel
         return (
             f"Snapshot at {self.label} (t = {self.time:g})\n"
-            f"  logits:   {self.logit_kernel.block}, alignment {self.logit_kernel.alignment:.3f}\n"
-            f"  features: {self.feature_kernel.block}, alignment {self.feature_kernel.alignment:.3f}\n"
+            + ("" if logits is None else f"  logits:   {logits.block}, alignment {logits.alignment:.3f}\n")
+            + f"  features: {self.feature_kernel.block}, alignment {self.feature_kernel.alignment:.3f}\n"
             f"  residual norms {np.array2string(self.residual_norms, precision=4)}, "
             f"rates from block values {np.array2string(self.rates_block, precision=4)}, "
             f"from the whole kernel {np.array2string(self.rates_whole, precision=4)}"
         )
+
+
+def snapshot_of(
+    problem: Problem,
+    *,
+    time: float,
+    step: int | None,
+    kernels: AbstractSnapshotKernels,
+    state: SampleState,
+    residual: Float[Array, "classes samples"],
+    logit_kernel: KernelMeasurement | None,
+    feature_kernel: KernelMeasurement,
+    theta: AbstractKernelOperator | None,
+    train_accuracy: float,
+    test_accuracy: float,
+) -> Snapshot:
+    """What follows from the measured kernels and the state; arguments as the fields of :class:`Snapshot`.
+
+    Args:
+        problem: data and Z.
+        theta: the whole Θ; None where it is not known.
+    """
+    metrics = jax.jit(collapse_metrics)(state.features, state.weight, state.bias)
+    rates_block = rates_whole = np.full(3, np.nan)
+    step_limit = float("nan")
+    if logit_kernel is not None:
+        rates_block = np.asarray(rates(logit_kernel.block.kernel, problem.loss_scale))
+    if theta is not None:
+        rates_whole = np.asarray(instantaneous_rates(theta, residual, problem.classes, problem.loss_scale))
+        step_limit = 2 * problem.loss_scale / top_eigenvalue(theta, (residual.shape[0], residual.shape[1]))
+    return Snapshot(
+        time=time,
+        step=step,
+        kernels=kernels,
+        state=state,
+        residual=residual,
+        logit_kernel=logit_kernel,
+        feature_kernel=feature_kernel,
+        rates_block=rates_block,
+        rates_whole=rates_whole,
+        step_limit=step_limit,
+        invariant=InvariantSides.of(state, feature_kernel.block.kernel),
+        metrics={name: float(value) for name, value in metrics.items()},
+        train_accuracy=train_accuracy,
+        test_accuracy=test_accuracy,
+    )
 
 
 def measure_snapshot(
@@ -155,45 +192,25 @@ def measure_snapshot(
             "measure_snapshot: the readout is in the NTK parametrisation, in which W and b do not move by their own"
             " gradients; take the standard one, or measure its kernels with empirical_ntk"
         )
-    logits = TangentKernel(inside_loops(trained), problem.inputs, "logits")
-    residual = residual_matrix(problem, trained)
-    logit_kernel, feature_kernel = (
-        _measured(own_kernels(network, problem, of, kernel_precision), problem.classes) for of in ("logits", "features")
-    )
-    features = network.feature_matrix(problem.inputs)
-    state = SampleState(features, network.readout.weight, network.readout.bias)
-    metrics = jax.jit(collapse_metrics)(features, network.readout.weight, network.readout.bias)
+    kernels = NetworkKernels(network, trained, problem, kernel_precision)
     labels = jnp.repeat(jnp.arange(problem.classes), problem.inputs.shape[0] // problem.classes)
-    return Snapshot(
+    return snapshot_of(
+        problem,
         time=checkpoint.time,
         step=checkpoint.step,
-        network=network,
-        trained=trained,
-        kernel_precision=kernel_precision,
-        state=state,
-        residual=residual,
-        logit_kernel=logit_kernel,
-        feature_kernel=feature_kernel,
-        rates_block=np.asarray(rates(logit_kernel.block.kernel, problem.loss_scale)),
-        rates_whole=np.asarray(instantaneous_rates(logits, residual, problem.classes, problem.loss_scale)),
-        step_limit=2 * problem.loss_scale / top_eigenvalue(logits),
-        invariant=InvariantSides.of(state, feature_kernel.block.kernel),
-        metrics={name: float(value) for name, value in metrics.items()},
+        kernels=kernels,
+        state=SampleState(network.feature_matrix(problem.inputs), network.readout.weight, network.readout.bias),
+        residual=residual_matrix(problem, trained),
+        logit_kernel=measured_kernel(kernels.single("logits"), problem.classes),
+        feature_kernel=measured_kernel(kernels.single("features"), problem.classes),
+        theta=kernels.linearized(),
         train_accuracy=float(accuracy(network, problem.inputs, labels)),
         test_accuracy=float(accuracy(network, test_inputs, test_labels)) if len(test_labels) else float("nan"),
     )
 
 
-def own_kernels(
-    network: AbstractClassifier, problem: Problem, of: Of, precision: Precision
-) -> Float[Array, "outputs samples samples"]:
-    """Θ_{k,k} of every output, or Θʰ_{p,p} of every feature, over all training samples, measured in this precision."""
-    network, inputs = in_precision(network, precision), problem.inputs.astype(precision)
-    return empirical_ntk(network, inputs, of=of, trace="outputs").values
-
-
 def instantaneous_rates(
-    kernel: TangentKernel, residual: Float[Array, "classes samples"], classes: int, loss_scale: float
+    kernel: AbstractKernelOperator, residual: Float[Array, "classes samples"], classes: int, loss_scale: float
 ) -> Float[Array, "3"]:
     """−d log‖R_e‖/dt of the three parts under Ṙ = −ΘR/Z: ⟨R_e, (ΘR)_e⟩/(Z‖R_e‖²), exact for gradient flow."""
     return _rates_along(apply_compiled(kernel, residual), residual, classes, loss_scale)
@@ -227,7 +244,8 @@ def _structure(single: Float[Array, "outputs samples samples"], classes: int) ->
     )
 
 
-def _measured(single: Float[Array, "outputs samples samples"], classes: int) -> KernelMeasurement:
+def measured_kernel(single: Float[Array, "outputs samples samples"], classes: int) -> KernelMeasurement:
+    """The structure of a kernel of which each output's own is given, exact on these samples."""
     structure = _structure(single, classes)
     return KernelMeasurement(
         traced=np.asarray(structure.traced),

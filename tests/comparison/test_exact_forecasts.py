@@ -146,7 +146,7 @@ def test_the_frozen_kernel_is_the_constant_one() -> None:
     gram = np.asarray(run.problem.inputs) @ np.asarray(run.problem.inputs).T + 1
     array = np.random.default_rng(0).standard_normal((6, SAMPLES))
     for snapshot in run.snapshots:
-        applied = TangentKernel(snapshot.network, run.problem.inputs, "features").apply(jnp.asarray(array))
+        applied = TangentKernel(snapshot.kernels.network, run.problem.inputs, "features").apply(jnp.asarray(array))
         np.testing.assert_allclose(applied, array @ gram, rtol=1e-11, atol=1e-11)
 
 

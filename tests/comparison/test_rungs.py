@@ -164,6 +164,6 @@ def test_names_are_the_same_everywhere() -> None:
 def test_the_networks_gradient_leaves_the_mixing_alone() -> None:
     """What makes the kernel constant."""
     found = compared("coupled", "any")
-    network = found.snapshot.network
+    network = found.snapshot.kernels.network
     assert network.parameter_count() == CLASSES * FEATURES + CLASSES + FEATURES * SAMPLES + FEATURES
     assert jax.tree.leaves(network.features(jnp.ones(SAMPLES)))[0].shape == (FEATURES,)

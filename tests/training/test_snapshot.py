@@ -25,10 +25,10 @@ def snapshot(request: pytest.FixtureRequest) -> Snapshot:
 
 
 def test_state_and_residual(snapshot: Snapshot) -> None:
-    features, logits = forward(arrays(snapshot.network), np.asarray(dataset().inputs), "tanh")
+    features, logits = forward(arrays(snapshot.kernels.network), np.asarray(dataset().inputs), "tanh")
     np.testing.assert_allclose(snapshot.state.features, features, rtol=0, atol=1e-13)
-    np.testing.assert_array_equal(snapshot.state.weight, snapshot.network.readout.weight)
-    np.testing.assert_array_equal(snapshot.state.bias, snapshot.network.readout.bias)
+    np.testing.assert_array_equal(snapshot.state.weight, snapshot.kernels.network.readout.weight)
+    np.testing.assert_array_equal(snapshot.state.bias, snapshot.kernels.network.readout.bias)
     np.testing.assert_allclose(snapshot.residual, logits - np.asarray(dataset().target_matrix), rtol=0, atol=1e-13)
     np.testing.assert_allclose(snapshot.residual_norms, part_norms(np.asarray(snapshot.residual), CLASSES), rtol=1e-12)
 
@@ -60,7 +60,7 @@ def test_accuracies(snapshot: Snapshot) -> None:
         (snapshot.train_accuracy, data.inputs, data.labels),
         (snapshot.test_accuracy, data.test_inputs, data.test_labels),
     ):
-        _, logits = forward(arrays(snapshot.network), np.asarray(inputs), "tanh")
+        _, logits = forward(arrays(snapshot.kernels.network), np.asarray(inputs), "tanh")
         right = sum(
             int(np.argmax(column)) == int(label) for column, label in zip(logits.T, np.asarray(labels), strict=True)
         )
@@ -102,7 +102,9 @@ def test_it_cannot_be_changed(snapshot: Snapshot) -> None:
 
 def test_without_test_samples_there_is_no_test_accuracy() -> None:
     first = snapshots()[0]
-    none = measure_snapshot(Checkpoint(0.0, 0, first.network), problem(), jnp.zeros((0, 64)), jnp.zeros(0, dtype=int))
+    none = measure_snapshot(
+        Checkpoint(0.0, 0, first.kernels.network), problem(), jnp.zeros((0, 64)), jnp.zeros(0, dtype=int)
+    )
     assert np.isnan(none.test_accuracy)
     assert none.train_accuracy == first.train_accuracy
 
@@ -110,10 +112,10 @@ def test_without_test_samples_there_is_no_test_accuracy() -> None:
 def test_kernels_in_single_precision() -> None:
     """The kernels' rounding is that of float32; everything that is not a kernel over pairs stays as it is."""
     exact = snapshots()[0]
-    checkpoint = Checkpoint(0.0, 0, exact.network)
+    checkpoint = Checkpoint(0.0, 0, exact.kernels.network)
     data = dataset()
     single = measure_snapshot(checkpoint, problem(), data.test_inputs, data.test_labels, kernel_precision="float32")
-    assert single.kernel_precision == "float32"
+    assert single.kernels.precision == "float32"
     for ours, theirs in ((single.logit_kernel, exact.logit_kernel), (single.feature_kernel, exact.feature_kernel)):
         difference = np.abs(ours.block.values / theirs.block.values - 1).max()
         assert 1e-12 < difference <= 1e-6
@@ -131,16 +133,16 @@ class _Constant(AbstractClassifier):
 
 def test_features_that_no_parameter_moves() -> None:
     """Θʰ = 0, and Θ_{k,k} = ⟨h, h'⟩ + 1 from the readout alone, for a network that is no MLP."""
-    constant = Checkpoint(0.0, 0, _Constant(snapshots()[0].network.readout))
+    constant = Checkpoint(0.0, 0, _Constant(snapshots()[0].kernels.network.readout))
     measured = measure_snapshot(constant, problem(), dataset().inputs, dataset().labels)
     assert not measured.feature_kernel.traced.any()
-    features = snapshots()[0].network.readout.weight.shape[1]
+    features = snapshots()[0].kernels.network.readout.weight.shape[1]
     assert np.allclose(measured.logit_kernel.traced, features + 1, rtol=1e-14, atol=0)
 
 
 def test_no_gradient_was_left_out() -> None:
     """Every parameter of the network moves in training: none is static by mistake."""
     first, *_, last = snapshots()
-    before, after = (jax.tree.leaves(eqx.filter(item.network, eqx.is_inexact_array)) for item in (first, last))
+    before, after = (jax.tree.leaves(eqx.filter(item.kernels.network, eqx.is_inexact_array)) for item in (first, last))
     assert len(before) == 6
     assert all(not np.array_equal(a, b) for a, b in zip(before, after, strict=True))
