@@ -51,6 +51,7 @@ from ntkflow.flows.unequal_classes import UnequalClassFlow
 from ntkflow.flows.varying_kernel import VaryingKernelFlow
 from ntkflow.flows.varying_values import VaryingValuesFlow
 from ntkflow.flows.weight_decay import WeightDecayFlow
+from ntkflow.flows.wide_ensemble import EnsembleOutputs, WideEnsemble
 
 __all__ = [
     "RKC2",
@@ -72,6 +73,7 @@ __all__ = [
     "CrossEntropyOutputFlow",
     "DenseModes",
     "Ensemble",
+    "EnsembleOutputs",
     "Frame",
     "FrozenKernelFlow",
     "GramPair",
@@ -103,6 +105,7 @@ __all__ = [
     "VaryingKernelFlow",
     "VaryingValuesFlow",
     "WeightDecayFlow",
+    "WideEnsemble",
     "brownian_paths",
     "choose_method",
     "choose_representation",

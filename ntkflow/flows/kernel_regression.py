@@ -106,6 +106,10 @@ class KernelRegressionFlow(AbstractFlow[RegressionOutputs]):
         """f(X, t) and f(x, t) at all given times, finite ones, exact; :meth:`limit` is t → ∞."""
         return _outputs_at(self, times)
 
+    def coefficients(self, times: Float[Array, " times"]) -> Float[Array, "times outputs samples"]:
+        """a(t) of f = f₀ + Θ(·, X)[a] at all given times, finite ones. θ − θ₀ = ∇f(X; θ₀)ᵀ[a] of the linear model."""
+        return _coefficients_at(self, times)
+
     def after_steps(self, step_size: float, steps: Float[Array, " steps"], momentum: float = 0.0) -> RegressionOutputs:
         """Outputs after all given numbers of steps of gradient descent on the linear model, exact.
 
@@ -167,6 +171,14 @@ def _outputs(flow: KernelRegressionFlow, factors: Float[Array, " modes"]) -> Reg
 @eqx.filter_jit
 def _outputs_at(flow: KernelRegressionFlow, times: Float[Array, " times"]) -> RegressionOutputs:
     return jax.vmap(lambda time: _outputs(flow, flow_sums(flow.rates, time) / flow.loss_scale))(times)
+
+
+@eqx.filter_jit
+def _coefficients_at(
+    flow: KernelRegressionFlow, times: Float[Array, " times"]
+) -> Float[Array, "times outputs samples"]:
+    force = flow.targets - flow.initial.train
+    return jax.vmap(lambda time: flow.kernel.filtered(flow_sums(flow.rates, time) / flow.loss_scale, force))(times)
 
 
 @eqx.filter_jit

@@ -26,6 +26,7 @@ from ntkflow.networks.convolution import (
     with_product_convolutions,
 )
 from ntkflow.networks.densenet import DenseLayer, DenseNet, PreactivatedConvolution
+from ntkflow.networks.expansions import LazyNetwork, LinearizedNetwork, displacement_of
 from ntkflow.networks.frozen_equinox import FrozenNetwork, freeze
 from ntkflow.networks.initializers import (
     Initialization,
@@ -63,6 +64,8 @@ __all__ = [
     "DenseNet",
     "FrozenNetwork",
     "Initialization",
+    "LazyNetwork",
+    "LinearizedNetwork",
     "NTKDense",
     "NormalizedConvolution",
     "NormalizedDense",
@@ -77,6 +80,7 @@ __all__ = [
     "Stored",
     "as_trained",
     "average_pool",
+    "displacement_of",
     "encode_checkpoint",
     "freeze",
     "gaussian",
