@@ -19,8 +19,8 @@ def test_an_exponential_exactly() -> None:
         assert found.start <= TIMES[centre] <= found.end
 
 
-@pytest.mark.parametrize("noise", [0.01, 0.3])
-@pytest.mark.parametrize("centre", [0, 12])
+@pytest.mark.parametrize("noise", [pytest.param(0.01, marks=pytest.mark.slow), 0.3])
+@pytest.mark.parametrize("centre", [pytest.param(0, marks=pytest.mark.slow), 12])
 def test_coverage_of_the_intervals(noise: float, centre: int) -> None:
     """1 000 noisy decays: the 95 % interval holds the rate in 93 to 97 % of them (binomial error 0.7 %)."""
     generator = np.random.default_rng(1)

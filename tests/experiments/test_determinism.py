@@ -21,7 +21,14 @@ def again(name: str, *overrides: str) -> xr.DataTree:
 
 
 # One of each way to be random; a second run compiles its ensemble again.
-@pytest.mark.parametrize("name", ["digits", "block_flow", "residual_eigenspaces", "noise"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "digits",
+        "residual_eigenspaces",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("block_flow", "noise")),
+    ],
+)
 def test_twice_the_same(name: str, runs: Runs) -> None:
     first, second = runs.tree(name), again(name)
     assert {node.path for node in first.subtree} == {node.path for node in second.subtree}

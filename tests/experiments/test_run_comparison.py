@@ -114,6 +114,7 @@ def test_rates_go_through_the_map_with_momentum(tree: xr.DataTree) -> None:
     assert float(theory["rate_block"][0, 2]) == pytest.approx(-np.log(root) * 0.5 / 0.01, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_batch_normalisation(tmp_path: Path) -> None:
     """The forecast leaves the snapshot in the direction of full-batch training, through the batch's statistics."""
     trained(tmp_path, network={"kind": "resnet", "depth": 8, "channels": [2, 3, 4]})
@@ -187,6 +188,7 @@ def test_from_python(tmp_path: Path) -> None:
         found.save(tmp_path / "own")
 
 
+@pytest.mark.slow
 def test_networks_trained_elsewhere_are_compared_alike() -> None:
     network, inputs, labels = own()
     order = np.argsort(labels, kind="stable")

@@ -107,6 +107,7 @@ def test_no_flow_no_rates(changes: dict[str, Any]) -> None:
     assert not [item for item in summary.tables if item.title.startswith("Decay rates")]
 
 
+@pytest.mark.slow
 def test_an_ensemble_has_rates_of_each_member() -> None:
     changes = {**FULL_BATCH, "ensemble": {"seeds": 2}}
     changes["training"] = {**changes["training"], "epochs": 8}

@@ -136,6 +136,7 @@ def test_the_residual_along_given_paths(residuals: dict[float, NoisyPaths]) -> N
     assert (ito[:2] > 10 * errors[1][:2]).all()
 
 
+@pytest.mark.slow
 def test_mean_and_mean_square_of_the_residual(residuals: dict[float, NoisyPaths]) -> None:
     """E R = R₀ exp(−λt/Z + s²t/(2Z²)), E R² = R₀² exp(−2λt/Z + 2s²t/Z²), s² = Σ σ_i² (∂λ/∂κ_i)²: within 4 standard
     errors, which are small enough to tell it from Itô's solution and from the flow without noise."""
@@ -286,6 +287,7 @@ def test_correlated_fluctuations(correlated: dict[float, NoisyPaths]) -> None:
         assert np.abs(ratio - 1).max() <= 4 * np.sqrt(2 / PATHS) + (0.025 / tau) ** 2
 
 
+@pytest.mark.slow
 def test_correlated_fluctuations_become_white(correlated: dict[float, NoisyPaths]) -> None:
     """Wong and Zakai: for τ → 0 on the same path, with an error of the order √τ, Stratonovich's solution."""
     white = exact(TIMES, brownian())[:, -1]

@@ -49,6 +49,7 @@ def test_after_steps_is_literal_descent(share_of_limit: float) -> None:
         residual = residual - step / 5.0 * residual @ DENSE
 
 
+@pytest.mark.slow
 def test_after_many_step_counts_at_once() -> None:
     counts = jnp.asarray([0.0, 1.0, 7.0])
     many = jax.vmap(lambda steps: FLOW.after_steps(jnp.asarray(START), 0.05, steps))(counts)

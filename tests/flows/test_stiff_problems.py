@@ -65,7 +65,7 @@ def hires(y, xp):
 HIRES_START = np.array([1.0, 0, 0, 0, 0, 0, 0, 0.0057])
 
 
-@pytest.mark.parametrize("name", ["rkc2", "kvaerno5_krylov"])
+@pytest.mark.parametrize("name", ["rkc2", pytest.param("kvaerno5_krylov", marks=pytest.mark.slow)])
 def test_hires(name: str) -> None:
     reference = solve_ivp(lambda t, y: hires(y, np), (0, 321.8122), HIRES_START, "Radau", rtol=1e-11, atol=1e-14)
     # The published end, to the digits of our reference.
@@ -94,6 +94,7 @@ def test_heat_against_its_exact_solution() -> None:
     assert int(solution.stats["num_steps"]) <= 300
 
 
+@pytest.mark.slow
 def test_combustion() -> None:
     """Ignition and a travelling front in two dimensions, an example of Sommeijer, Shampine and Verwer (1997) after
     Adjerid and Flaherty: u_t = Δu + (R/(αδ))(1 + α − u) exp(δ(1 − 1/u)), α = 1, δ = 20, R = 5, on 12×12 points."""
@@ -122,6 +123,7 @@ def test_combustion() -> None:
     assert int(solutions[0].stats["num_steps"]) <= 1000
 
 
+@pytest.mark.slow
 def test_medical_akzo_nobel() -> None:
     """Penetration of antibodies into a tumour (Lioen and de Swart, *Test Set for IVP Solvers*, 1998), on 40 instead of
     200 points: a parabolic equation coupled to immobile sites; the inflow stops at t = 5 at once."""
@@ -165,6 +167,7 @@ def test_prothero_and_robinson() -> None:
     assert error(solution, np.sin(10.0)) <= 1e-5
 
 
+@pytest.mark.slow
 def test_not_made_for_eigenvalues_beside_the_real_axis() -> None:
     """Next to a slow solution everything turns at 500 while it decays at 1. The stabilised solver stays right, by the
     rejection of steps, but takes as many as an ordinary explicit one; the implicit solver does not mind."""

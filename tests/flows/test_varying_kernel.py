@@ -82,6 +82,7 @@ def test_the_two_interpolations_differ() -> None:
     assert relative_difference(constant[-1], linear[-1]) > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interpolation", ["constant", "linear"])
 def test_one_kernel_is_the_frozen_flow(interpolation: str) -> None:
     theta = for_each_feature(matrices()[1], FEATURES)

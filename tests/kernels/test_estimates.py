@@ -97,6 +97,7 @@ def test_third_cumulant_of_a_mean_over_samples_is_the_unbiased_one() -> None:
     assert abs(estimate.jackknife.third_cumulants[0] / expected - 1) <= 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("m", [3, 8])
 def test_intervals_hold_the_population(m: int) -> None:
     """Lognormal gradients of one parameter, gᵢ > 0: d = E g², c = n = (E g)². 400 repetitions know 95 % to 1.1 %."""
@@ -127,6 +128,7 @@ def test_eigenvalue_errors_are_the_jackknife_of_the_eigenvalues() -> None:
     assert relative_difference(estimate.eigenvalue_standard_errors, np.sqrt(variance)) <= 1e-12
 
 
+@pytest.mark.slow
 def test_standard_errors_are_the_spread_of_many_draws() -> None:
     """Four classes in 5 dimensions, the kernel the scalar product; 400 draws of 12 samples a class.
 

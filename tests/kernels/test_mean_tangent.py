@@ -73,6 +73,7 @@ class OneUnit(AbstractClassifier):
         return jax.nn.relu(self.value + x)
 
 
+@pytest.mark.slow
 def test_a_sample_that_slides_along_the_kink() -> None:
     """One unit, samples at 0 and 1. The first pulls v down, by 3, while it is active; the second always up, by 1.
 

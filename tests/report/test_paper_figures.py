@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import xarray as xr
 from report.training_tree import training_tree
 
@@ -30,6 +31,7 @@ def test_the_vectors_of_table_1_are_eigenvectors() -> None:
     assert wrong[0] > 0.1
 
 
+@pytest.mark.slow
 def test_the_pair_is_of_runs_without_a_wrong_sample() -> None:
     found = tree()
     assert chosen_pair(found).collapsing == 0

@@ -97,7 +97,7 @@ def _scenario_or_complaint(content: bytes, folder: Path, *overrides: str) -> Non
         assert load_scenario(file).scenario == scenario
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(content=st.sampled_from(EXAMPLES), edits=edits)
 def test_mangled_bytes(tmp_path_factory, content, edits):
     for where, length, piece in edits:
@@ -106,13 +106,13 @@ def test_mangled_bytes(tmp_path_factory, content, edits):
     _scenario_or_complaint(content, tmp_path_factory.getbasetemp())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(content=st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode(errors="surrogatepass")))
 def test_arbitrary_bytes(tmp_path_factory, content):
     _scenario_or_complaint(content, tmp_path_factory.getbasetemp())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(content=st.sampled_from(EXAMPLES), choice=st.randoms(use_true_random=False), value=values)
 def test_replaced_values(tmp_path_factory, content, choice, value):
     data = read_document(content.decode()).data
