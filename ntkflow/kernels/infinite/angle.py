@@ -43,5 +43,6 @@ def angle_of_gap(gap: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     ratio = jnp.full_like(s, _COEFFICIENTS[-1])
     for coefficient in reversed(_COEFFICIENTS[:-1]):
         ratio = ratio * s + coefficient
-    acute = jnp.sqrt(2 * near) * ratio
+    # The root comes last: XLA computes a root once for all who use it, and would repeat the polynomial for each.
+    acute = jnp.sqrt(2 * near * ratio**2)
     return jnp.where(gap <= 1.0, acute, jnp.pi - acute)
