@@ -1,0 +1,31 @@
+"""Kernels of infinitely wide networks, by recursion over layers."""
+
+from ntkflow.kernels.infinite.angle import angle_of_gap
+from ntkflow.kernels.infinite.dual_activation import AbstractDualActivation, PairMoments
+from ntkflow.kernels.infinite.erf import Erf
+from ntkflow.kernels.infinite.fully_connected import ACCEPTED_ERROR, FullyConnectedKernel
+from ntkflow.kernels.infinite.gelu import GELU
+from ntkflow.kernels.infinite.kinked import KinkedDual
+from ntkflow.kernels.infinite.leaky_relu import LeakyReLU
+from ntkflow.kernels.infinite.quadrature_dual import AbstractQuadratureDual
+from ntkflow.kernels.infinite.recursion import KernelPair
+from ntkflow.kernels.infinite.sine import Sine
+from ntkflow.kernels.infinite.smooth import SmoothDual
+from ntkflow.kernels.infinite.step import Step
+
+__all__ = [
+    "ACCEPTED_ERROR",
+    "GELU",
+    "AbstractDualActivation",
+    "AbstractQuadratureDual",
+    "Erf",
+    "FullyConnectedKernel",
+    "KernelPair",
+    "KinkedDual",
+    "LeakyReLU",
+    "PairMoments",
+    "Sine",
+    "SmoothDual",
+    "Step",
+    "angle_of_gap",
+]
