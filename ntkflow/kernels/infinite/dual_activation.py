@@ -44,6 +44,15 @@ class AbstractDualActivation(eqx.Module):
         """Both moments of pairs; a gap outside [0, 2] is rounding, and the nearest end is taken."""
 
 
+def full_gap(
+    variance_u: Float[Array, "*#shape"], variance_v: Float[Array, "*#shape"], gap: Float[Array, "*#shape"]
+) -> Float[Array, "*shape"]:
+    """The gap inside [0, 2], in the broadcast shape of all three."""
+    return jnp.broadcast_to(
+        jnp.clip(gap, 0.0, 2.0), jnp.broadcast_shapes(variance_u.shape, variance_v.shape, gap.shape)
+    )
+
+
 def gap_of_excesses(
     moment_u: Float[Array, "*#shape"],
     moment_v: Float[Array, "*#shape"],

@@ -6,11 +6,10 @@ import math
 from typing import final
 
 import equinox as eqx
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ntkflow.kernels.infinite.arcsine import arcsine_excess, own_arcsine
-from ntkflow.kernels.infinite.dual_activation import AbstractDualActivation, PairMoments, gap_of_excesses
+from ntkflow.kernels.infinite.dual_activation import AbstractDualActivation, PairMoments, full_gap, gap_of_excesses
 
 
 @final
@@ -45,7 +44,7 @@ class Erf(AbstractDualActivation):
     ) -> PairMoments:
         """Both moments of pairs."""
         p_u, p_v = 2 * self.scale**2 * variance_u, 2 * self.scale**2 * variance_v
-        excess = arcsine_excess(p_u, p_v, jnp.clip(gap, 0.0, 2.0))
+        excess = arcsine_excess(p_u, p_v, full_gap(variance_u, variance_v, gap))
         return PairMoments(
             gap_of_excesses(own_arcsine(p_u), own_arcsine(p_v), excess.u, excess.v),
             (4 * self.scale**2 / math.pi) / excess.root_determinant,

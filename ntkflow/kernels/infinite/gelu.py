@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ntkflow.kernels.infinite.arcsine import arcsine_excess, own_arcsine
-from ntkflow.kernels.infinite.dual_activation import AbstractDualActivation, PairMoments, gap_of_excesses
+from ntkflow.kernels.infinite.dual_activation import AbstractDualActivation, PairMoments, full_gap, gap_of_excesses
 
 _TURN = 2 * math.pi
 
@@ -37,7 +37,7 @@ class GELU(AbstractDualActivation):
         gap: Float[Array, "*#shape"],
     ) -> PairMoments:
         """Both moments of pairs; the excesses of the second moments term by term, so that nothing cancels."""
-        gap = jnp.clip(gap, 0.0, 2.0)
+        gap = full_gap(variance_u, variance_v, gap)
         apart = gap * (2 - gap)
         excess = arcsine_excess(variance_u, variance_v, gap)
         root = excess.root_determinant

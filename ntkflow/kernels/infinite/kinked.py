@@ -13,7 +13,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ntkflow.kernels.infinite.angle import angle_of_gap
-from ntkflow.kernels.infinite.dual_activation import PairMoments
+from ntkflow.kernels.infinite.dual_activation import PairMoments, full_gap
 from ntkflow.kernels.infinite.quadrature_dual import (
     AbstractQuadratureDual,
     ScalarFunction,
@@ -22,6 +22,8 @@ from ntkflow.kernels.infinite.quadrature_dual import (
 )
 
 _REACH = 10.0
+# Where along a line that passes the origin the density falls: without splits there the panels converge slowly.
+_RADII = (1.2, 4.0)
 _GAPS = (0.02, 0.5, 1.5)
 
 
@@ -30,13 +32,14 @@ class KinkedDual(AbstractQuadratureDual):
     """Moments of φ that is smooth but for the places that are named, as integrals over r and t.
 
     With θ the angle of the pair, u = √q_u r cos t and v = √q_v r cos(t − θ) over |t| < π/2 and all r, of density
-    |r| e^{−r²/2}/(2π). The lines u = κ and v = κ' cut the plane into cells; t is split at their crossings and
-    asymptotes and r on the lines, so that Gauss–Legendre panels see smooth functions, at every θ down to 0. The gap is
-    computed as ½E[(φ(u)/√E[φ(u)²] − φ(v)/√E[φ(v)²])²], which does not cancel for near inputs.
+    |r| e^{−r²/2}/(2π). The lines u = κ and v = κ' cut the plane into cells. r is split on the lines; t at their
+    crossings, at their asymptotes, and where one is 1.2 and 4 away from the origin. So Gauss–Legendre panels see smooth
+    functions, at every θ down to 0. The gap is computed as ½E[(φ(u)/√E[φ(u)²] − φ(v)/√E[φ(v)²])²], which does not
+    cancel for near inputs.
 
-    A pair costs about order² (2 + k²)(2 + 2k) evaluations of φ and φ' at u and at v, with k the number of kinks that
-    are not at 0: dear. For ReLU and its relatives ``LeakyReLU`` has the closed form, for smooth φ ``SmoothDual`` a
-    cheaper sum.
+    A pair costs about order² (2 + k² + 8k)(2 + 2k) evaluations of φ and φ' at u and at v, with k the number of kinks
+    that are not at 0: dear. For ReLU and its relatives ``LeakyReLU`` has the closed form, for smooth φ ``SmoothDual``
+    a cheaper sum.
 
     Args:
         function: φ, applied to arrays number by number, made of JAX's functions.
@@ -79,8 +82,7 @@ class KinkedDual(AbstractQuadratureDual):
         gap: Float[Array, "*#shape"],
     ) -> PairMoments:
         """Both moments of pairs."""
-        gap = jnp.clip(gap, 0.0, 2.0)
-        gap = jnp.broadcast_to(gap, jnp.broadcast_shapes(variance_u.shape, variance_v.shape, gap.shape))
+        gap = full_gap(variance_u, variance_v, gap)
         root_u, root_v = jnp.sqrt(variance_u), jnp.sqrt(variance_v)
         size_u, size_v = jnp.sqrt(self.second_moment(variance_u)), jnp.sqrt(self.second_moment(variance_v))
         theta = angle_of_gap(gap)
@@ -93,7 +95,14 @@ class KinkedDual(AbstractQuadratureDual):
             for second in self.kinks
             if first != 0 or second != 0
         ]
-        turns = jnp.stack(_between(math.pi / 2, [theta - math.pi / 2, *crossings]))
+        leaving = [
+            _folded(sign * jnp.arccos(jnp.minimum(abs(kink) / (radius * root), 1.0)) + turn)
+            for kink in away
+            for root, turn in ((root_u, jnp.zeros_like(theta)), (root_v, theta))
+            for radius in _RADII
+            for sign in (1, -1)
+        ]
+        turns = jnp.stack(_between(math.pi / 2, [theta - math.pi / 2, *crossings, *leaving]))
 
         def direction(place: Array, sums: tuple[Array, Array]) -> tuple[Array, Array]:
             low, width = _panel(turns, place // self.order)
@@ -157,3 +166,8 @@ def _crossing(x: Float[Array, "..."], y: Float[Array, "..."], gap: Float[Array, 
     up, right = (y - x) + x * gap, x * jnp.sqrt(gap * (2 - gap))
     sign = jnp.where(right < 0, -1.0, 1.0)
     return jnp.arctan2(sign * up, sign * right)
+
+
+def _folded(t: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The same line through the origin with |t| ≤ π/2, for t from −π/2 to 3π/2."""
+    return jnp.where(t > math.pi / 2, t - math.pi, t)

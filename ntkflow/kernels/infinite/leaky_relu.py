@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ntkflow.kernels.infinite.angle import angle_of_gap
-from ntkflow.kernels.infinite.dual_activation import AbstractDualActivation, PairMoments
+from ntkflow.kernels.infinite.dual_activation import AbstractDualActivation, PairMoments, full_gap
 
 
 @final
@@ -38,8 +38,7 @@ class LeakyReLU(AbstractDualActivation):
         gap: Float[Array, "*#shape"],
     ) -> PairMoments:
         """Both moments of pairs; neither depends on the variances."""
-        del variance_u, variance_v
-        gap = jnp.clip(gap, 0.0, 2.0)
+        gap = full_gap(variance_u, variance_v, gap)
         bent, straight = (1 - self.slope) ** 2 / 2, self.slope
         if bent == 0.0:
             return PairMoments(gap, jnp.ones_like(gap))

@@ -9,7 +9,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ntkflow.kernels.infinite.dual_activation import AbstractDualActivation, PairMoments, gap_of_excesses
+from ntkflow.kernels.infinite.dual_activation import AbstractDualActivation, PairMoments, full_gap, gap_of_excesses
 
 
 @final
@@ -46,7 +46,7 @@ class Sine(AbstractDualActivation):
         gap: Float[Array, "*#shape"],
     ) -> PairMoments:
         """Both moments of pairs."""
-        gap = jnp.clip(gap, 0.0, 2.0)
+        gap = full_gap(variance_u, variance_v, gap)
         mixed = math.cos(2 * self.phase)
         q_u, q_v = self.frequency**2 * variance_u, self.frequency**2 * variance_v
         # The half variance of u − v, without the difference of variances and covariance.

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from ntkflow.kernels.infinite.dual_activation import PairMoments, gap_of_excesses
+from ntkflow.kernels.infinite.dual_activation import PairMoments, full_gap, gap_of_excesses
 from ntkflow.kernels.infinite.quadrature_dual import (
     AbstractQuadratureDual,
     ScalarFunction,
@@ -88,8 +88,7 @@ class SmoothDual(AbstractQuadratureDual):
         gap: Float[Array, "*#shape"],
     ) -> PairMoments:
         """Both moments of pairs."""
-        gap = jnp.clip(gap, 0.0, 2.0)
-        gap = jnp.broadcast_to(gap, jnp.broadcast_shapes(variance_u.shape, variance_v.shape, gap.shape))
+        gap = full_gap(variance_u, variance_v, gap)
         moments = self.second_moment(variance_u), self.second_moment(variance_v)
         values = self._values(variance_u), self._values(variance_v)
         end = self._expand(values, moments, gap)

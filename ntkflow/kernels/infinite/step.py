@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ntkflow.kernels.infinite.angle import angle_of_gap
-from ntkflow.kernels.infinite.dual_activation import AbstractDualActivation, PairMoments
+from ntkflow.kernels.infinite.dual_activation import AbstractDualActivation, PairMoments, full_gap
 
 
 @final
@@ -48,6 +48,6 @@ class Step(AbstractDualActivation):
         gap: Float[Array, "*#shape"],
     ) -> PairMoments:
         """Both moments of pairs; neither depends on the variances."""
-        del variance_u, variance_v
+        gap = full_gap(variance_u, variance_v, gap)
         share = (self.high - self.low) ** 2 / (self.low**2 + self.high**2)
         return PairMoments((share / math.pi) * angle_of_gap(gap), jnp.zeros_like(gap))
