@@ -16,7 +16,8 @@ from ntkflow import scenario as schema
 from ntkflow.data import Dataset
 from ntkflow.experiments.networks import make_network
 from ntkflow.experiments.outcome import Outcome
-from ntkflow.experiments.regression_run import Fit, RegressionRun, observe
+from ntkflow.experiments.regression_kernel import MadeKernel, made_kernel
+from ntkflow.experiments.regression_run import EnsembleVariance, Fit, RegressionRun, observe
 from ntkflow.experiments.regression_summary import regression_summary
 from ntkflow.experiments.regression_tree import regression_tree
 from ntkflow.experiments.settings import named_key, time_grid
@@ -25,12 +26,12 @@ from ntkflow.flows import (
     DenseModes,
     KernelRegressionFlow,
     RegressionOutputs,
+    WideEnsemble,
     descent_factors,
     descent_time,
     describe_loss_scale,
     loss_scale_value,
 )
-from ntkflow.kernels import empirical_ntk, linear_kernel, rbf_kernel
 from ntkflow.networks import MLP
 from ntkflow.progress import Progress
 from ntkflow.report import regression_drawings
@@ -67,9 +68,9 @@ def run_regression(scenario: schema.RegressionScenario, *, folder: Path, text: s
             classes=dataset.classes,
             key=named_key(scenario.seed, "network"),
         )
-    modes, distance = _kernel(scenario.kernel, dataset, network)
+    kernel = made_kernel(scenario.kernel, dataset, network, folder)
     flow = KernelRegressionFlow(
-        modes,
+        kernel.modes,
         targets=dataset.target_matrix,
         loss_scale=loss_scale,
         initial=_initial(scenario, dataset, network),
@@ -90,7 +91,8 @@ def run_regression(scenario: schema.RegressionScenario, *, folder: Path, text: s
         at_times=observe(flow, dataset, flow.at(times)),
         limit=observe(flow, dataset, jax.tree.map(lambda leaf: leaf[None], flow.limit())),
         descent=None if scenario.descent is None else _descent(scenario.descent, flow, dataset),
-        distance_from_shared=distance,
+        distance_from_shared=kernel.distance_from_shared,
+        ensemble=None if kernel.covariances is None else _ensemble(scenario, kernel, flow, times),
     )
     tree = regression_tree(run, text)
     progress("closed forms", 1, 1)
@@ -102,29 +104,27 @@ def run_regression(scenario: schema.RegressionScenario, *, folder: Path, text: s
     )
 
 
-def _kernel(kernel: schema.RegressionKernel, dataset: Dataset, network: MLP | None) -> tuple[DenseModes, float | None]:
-    """The kernel's modes; for an empirical one also ‖Θ − I ⊗ K‖_F/‖Θ‖_F, K the mean over outputs of Θ_kk."""
-    train, test = dataset.inputs, dataset.test_inputs
-    match kernel:
-        case schema.RBFKernel():
-            scale = kernel.length_scale
-            matrices = rbf_kernel(train, train, length_scale=scale), rbf_kernel(test, train, length_scale=scale)
-            return DenseModes.of(*matrices), None
-        case schema.LinearKernel():
-            matrices = linear_kernel(train, train, bias=kernel.bias), linear_kernel(test, train, bias=kernel.bias)
-            return DenseModes.of(*matrices), None
-        case schema.EmpiricalKernel():
-            assert network is not None
-            matrix, rows = empirical_ntk(network, train).values, empirical_ntk(network, test, train).values
-            shared, shared_rows = _mean_over_outputs(matrix), _mean_over_outputs(rows)
-            apart = matrix - jnp.eye(dataset.classes)[:, None, :, None] * shared[None, :, None, :]
-            distance = float(jnp.linalg.norm(apart.ravel()) / jnp.linalg.norm(matrix.ravel()))
-            coupled = kernel.outputs == "coupled"
-            return DenseModes.of(*((matrix, rows) if coupled else (shared, shared_rows))), distance
-
-
-def _mean_over_outputs(kernel: Float[Array, "outputs rows outputs columns"]) -> Float[Array, "rows columns"]:
-    return jnp.einsum("kikj->ij", kernel) / kernel.shape[0]
+def _ensemble(
+    scenario: schema.RegressionScenario, kernel: MadeKernel, flow: KernelRegressionFlow, times: Float[Array, " times"]
+) -> EnsembleVariance:
+    """Variances over random starts at the times and in the limit, means over the samples of each set."""
+    assert kernel.covariances is not None
+    assert isinstance(kernel.modes, DenseModes)
+    nngp, cross, test = kernel.covariances
+    ensemble = WideEnsemble(
+        kernel.modes,
+        nngp=nngp,
+        nngp_cross=cross,
+        nngp_test=test,
+        targets=flow.targets,
+        loss_scale=flow.loss_scale,
+        ridge=scenario.ridge,
+    )
+    found, limit = ensemble.at(times), ensemble.limit()
+    return EnsembleVariance(
+        np.stack([np.asarray(part.mean(axis=1)) for part in (found.variance_train, found.variance_test)], axis=1),
+        np.array([float(part.mean()) for part in (limit.variance_train, limit.variance_test)]),
+    )
 
 
 def _initial(scenario: schema.RegressionScenario, dataset: Dataset, network: MLP | None) -> RegressionOutputs | None:

@@ -15,6 +15,9 @@ from ntkflow import scenario as schema
 from ntkflow.data import Dataset
 from ntkflow.flows import KernelRegressionFlow, RegressionOutputs
 
+_OUTSIDE = 1e-20
+"""Of the targets' squared norm, more than this outside a kernel's range is not rounding."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Observed:
@@ -45,6 +48,19 @@ class Fit:
 
 
 @dataclasses.dataclass(frozen=True)
+class EnsembleVariance:
+    """Variance of an output over infinitely wide networks from random starts, mean over samples of training, test.
+
+    Attributes:
+        at_times: (times, 2).
+        limit: as t → ∞, (2,).
+    """
+
+    at_times: np.ndarray
+    limit: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
 class RegressionRun:
     """Everything a regression found.
 
@@ -58,6 +74,7 @@ class RegressionRun:
         limit: errors as t → ∞, one moment.
         descent: errors after steps, if asked for.
         distance_from_shared: ‖Θ − I ⊗ K‖_F/‖Θ‖_F of an empirical kernel, K the mean over outputs of Θ_kk.
+        ensemble: of an infinitely wide network; None for other kernels.
     """
 
     scenario: schema.RegressionScenario
@@ -69,6 +86,7 @@ class RegressionRun:
     limit: Observed
     descent: Fit | None
     distance_from_shared: float | None
+    ensemble: EnsembleVariance | None = None
 
     @property
     def eigenvalues(self) -> np.ndarray:
@@ -81,6 +99,20 @@ class RegressionRun:
         order = np.argsort(np.asarray(self.flow.kernel.eigenvalues))[::-1]
         shares = np.asarray(self.flow.kernel.energies(self.flow.targets - self.flow.initial.train))[order]
         return shares / shares.sum()
+
+    @property
+    def bound(self) -> float:
+        """√(2 Σ_k y_kᵀΘ⁻¹y_k/N), the leading term of thesis (2.62) for outputs that start at 0; infinite where Y is not
+        in Θ's range."""
+        values, squares = self.eigenvalues, self.energies * float(np.sum(np.square(self.flow.targets)))
+        outside = squares[values == 0].sum() > _OUTSIDE * squares.sum()
+        moved = values > 0
+        return math.inf if outside else math.sqrt(2 * float(np.sum(squares[moved] / values[moved])) / self.samples)
+
+    @property
+    def samples(self) -> int:
+        """N."""
+        return self.flow.kernel.samples
 
     @property
     def effective_rank(self) -> float:

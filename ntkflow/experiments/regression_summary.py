@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from ntkflow import scenario as schema
+from ntkflow.experiments.regression_kernel import infinite_in_words
 from ntkflow.experiments.regression_run import Observed, RegressionRun
 from ntkflow.results import Cell, Column, Quantity, Summary, Table
 
@@ -39,6 +40,8 @@ def _what(run: RegressionRun) -> str:
             named = f"the Gaussian kernel with length scale {kernel.length_scale:g}"
         case schema.LinearKernel():
             named = f"the linear kernel with bias {kernel.bias:g}"
+        case schema.InfiniteMLP() | schema.InfiniteCNN():
+            named = infinite_in_words(kernel)
     start = "0" if run.scenario.initial == "zero" else "the network's own outputs"
     return (
         f"{data.name}: {data.inputs.shape[0]} training samples, {data.per_class} of each of {data.classes} classes, "
@@ -99,6 +102,32 @@ def _quantities(run: RegressionRun) -> tuple[Quantity, ...]:
             f"2(1 + β)Z/(λ_max + ρ) with β = {momentum:g}; {run.z}. Descent with a larger step diverges.",
         ),
     ]
+    if run.scenario.initial == "zero":
+        found.append(
+            Quantity(
+                "leading term of (2.62)",
+                run.bound,
+                "1",
+                "√(2 Σ_k y_kᵀΘ⁻¹y_k/N) over the outputs k; infinite if the kernel cannot fit Y. Thesis (2.62) bounds "
+                "the risk by it for one output, a hidden layer of ReLU, inputs of norm 1 and a bounded loss; here it "
+                "orders kernels on the same data, and bounds nothing.",
+            )
+        )
+    if run.ensemble is not None:
+        for name, value in (
+            ("at the end of the flow", run.ensemble.at_times[-1]),
+            ("in the limit", run.ensemble.limit),
+        ):
+            found.append(
+                Quantity(
+                    f"spread over random starts {name}",
+                    math.sqrt(float(value[1])),
+                    "1",
+                    "Root of the variance of an output over infinitely wide networks that start at random, mean over "
+                    "test samples (Lee et al. 2019). Errors here are those of their mean; a single network's squared "
+                    "error is larger by the square of this.",
+                )
+            )
     if run.distance_from_shared is not None:
         found.append(
             Quantity(

@@ -36,6 +36,7 @@ def regression_tree(run: RegressionRun, text: str) -> xr.DataTree:
                 "rate of the mode, (eigenvalue + ridge)/Z",
             ),
             "target_share": (("mode",), run.energies, "1", "share of the mode in the squared norm of Y − f₀(X)"),
+            **_variances(run),
             "effective_rank": ((), np.asarray(run.effective_rank), "1", "exponential of the spectrum's entropy"),
         },
         {"set": _SETS, "part": list(EIGENSPACES), "mode": np.arange(1, run.eigenvalues.size + 1)},
@@ -55,6 +56,17 @@ def regression_tree(run: RegressionRun, text: str) -> xr.DataTree:
             {"set": _SETS, "part": list(EIGENSPACES), "step": run.descent.steps},
         )
     return xr.DataTree.from_dict(groups)
+
+
+def _variances(run: RegressionRun) -> dict[str, Variable]:
+    """Of infinitely wide networks, over random starts."""
+    if run.ensemble is None:
+        return {}
+    words = "variance of an output over random starts of an infinitely wide network, mean over samples"
+    return {
+        "ensemble_variance": (("time", "set"), run.ensemble.at_times, "1", f"{words}, at each time"),
+        "limit_ensemble_variance": (("set",), run.ensemble.limit, "1", f"{words}, as t → ∞"),
+    }
 
 
 def _errors(axis: str, observed: Observed, when: str) -> dict[str, Variable]:

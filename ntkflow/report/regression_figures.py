@@ -36,6 +36,7 @@ def regression_drawings(tree: xr.DataTree) -> tuple[Drawing, ...]:
             f"Dashed: its limit t → ∞.{steps}",
             lambda: _accuracy(tree),
         ),
+        *_ensemble_drawings(tree),
         Drawing(
             "spectrum",
             "Spectrum of the kernel",
@@ -53,6 +54,42 @@ def regression_drawings(tree: xr.DataTree) -> tuple[Drawing, ...]:
             lambda: _residuals(tree),
         ),
     )
+
+
+def _ensemble_drawings(tree: xr.DataTree) -> tuple[Drawing, ...]:
+    """Of infinitely wide networks alone."""
+    if "ensemble_variance" not in tree["theory"]:
+        return ()
+    return (
+        Drawing(
+            "ensemble",
+            "One network and the mean of many",
+            "Mean squared error over test samples and outputs against gradient-flow time. Thick: of the mean over "
+            "random starts. Thin: expected of a single infinitely wide network, larger by the variance over starts, "
+            "which is drawn dotted. Dashed: limits t → ∞.",
+            lambda: _ensemble(tree),
+        ),
+    )
+
+
+def _ensemble(tree: xr.DataTree) -> Figure:
+    figure = Figure()
+    axes = figure.subplots()
+    theory = tree["theory"].to_dataset().sel(set="test")
+    error, variance = theory["squared_error"].to_numpy(), theory["ensemble_variance"].to_numpy()
+    limit, limit_variance = float(theory["limit_squared_error"]), float(theory["limit_ensemble_variance"])
+    axes.set(xscale="log", yscale="log")
+    shown = (
+        (error, limit, "vermillion", "mean of many", {"linewidth": 2.2}),
+        (error + variance, limit + limit_variance, "purple", "one network", {"linewidth": 1.2}),
+        (variance, limit_variance, "grey", "variance over starts", {"linewidth": 1.2, "linestyle": ":"}),
+    )
+    for values, end, ink, label, looks in shown:
+        axes.plot(_times(tree), values, color=colour(ink), label=label, **looks)
+        axes.axhline(end, color=colour(ink), **_LIMIT)
+    axes.set(xlabel=_label(tree), ylabel="mean squared test error")
+    axes.legend()
+    return figure
 
 
 def _times(tree: xr.DataTree) -> np.ndarray:

@@ -40,6 +40,9 @@ from ntkflow.scenario.load import LoadedScenario, load_scenario, resolved_yaml
 from ntkflow.scenario.networks import MLP, VGG, BuiltNetwork, CheckpointNetwork, DenseNet, Network, ResNet, StoredMLP
 from ntkflow.scenario.regression_kind import (
     EmpiricalKernel,
+    InfiniteCNN,
+    InfiniteMLP,
+    InfiniteNetwork,
     LinearKernel,
     RBFKernel,
     RegressionDescent,
@@ -118,6 +121,9 @@ __all__ = [
     "GradientDescent",
     "GradientFlow",
     "Group",
+    "InfiniteCNN",
+    "InfiniteMLP",
+    "InfiniteNetwork",
     "InitialState",
     "KernelScenario",
     "KernelTraining",

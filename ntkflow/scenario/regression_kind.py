@@ -37,7 +37,47 @@ class LinearKernel(Model):
     bias: Annotated[float, Field(ge=0)] = Field(default=1.0, description="Weight of the offset; 0 for none.")
 
 
-RegressionKernel = Annotated[EmpiricalKernel | RBFKernel | LinearKernel, Field(discriminator="kind")]
+class InfiniteNetwork(Model):
+    """What an infinitely wide network of any kind needs to be told, in the NTK parametrisation."""
+
+    hidden_layers: PositiveInt = Field(description="Layers with φ behind them; one dense layer follows the last.")
+    activation: Literal["relu", "erf", "gelu", "tanh", "linear"] = Field(description="φ after every hidden layer.")
+    sigma_w: PositiveFloat = Field(default=2**0.5, description="σ_w: weights are N(0, σ_w²/fan-in) at the start.")
+    sigma_b: Annotated[float, Field(ge=0)] = Field(default=0.0, description="σ_b: biases are N(0, σ_b²) at the start.")
+    trained: Literal["all_layers", "last_layer"] = Field(
+        default="all_layers",
+        description="all_layers: by the NTK. last_layer: by the NNGP, Gaussian-process regression.",
+    )
+
+
+class InfiniteMLP(InfiniteNetwork):
+    """A fully connected network of infinite width."""
+
+    kind: Literal["infinite_mlp"] = Field(description="The kind of kernel.")
+
+
+class InfiniteCNN(InfiniteNetwork):
+    """A convolutional network of infinitely many channels (CNTK); data must be images."""
+
+    kind: Literal["infinite_cnn"] = Field(description="The kind of kernel.")
+    filter_size: Annotated[int, Field(ge=1, le=MAX_COUNT)] = Field(
+        default=3, description="q of filters q×q, odd; zero padding, stride 1."
+    )
+    head: Literal["flatten", "global_average_pooling"] = Field(
+        default="flatten",
+        description="What is before the dense layer. Pooling looks at all pairs of positions, and costs their number.",
+    )
+
+    @model_validator(mode="after")
+    def _odd(self) -> InfiniteCNN:
+        if self.filter_size % 2 == 0:
+            raise ValueError(f"filter_size must be odd, not {self.filter_size}")
+        return self
+
+
+RegressionKernel = Annotated[
+    EmpiricalKernel | RBFKernel | LinearKernel | InfiniteMLP | InfiniteCNN, Field(discriminator="kind")
+]
 
 
 class RegressionDescent(Model):

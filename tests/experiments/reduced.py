@@ -47,6 +47,18 @@ REDUCED = {
         "time={end: 300.0, points: 20}",
         "descent={step_size: 0.02, steps: 500, momentum: 0.5}",
     ),
+    "infinite_width": (
+        "data={source: digits, classes: 3, samples_per_class: 4, labels: zero_centred}",
+        "test_samples_per_class=5",
+        "time={end: 300.0, points: 20}",
+        "descent.steps=500",
+    ),
+    "cntk_digits": (
+        "data={source: digits, classes: 3, samples_per_class: 3, labels: zero_centred}",
+        "test_samples_per_class=2",
+        "kernel.hidden_layers=1",
+        "time={end: 300.0, points: 20}",
+    ),
     "kernel": (
         "data={source: digits, classes: 3, samples_per_class: 4, labels: zero_centred}",
         "network={kind: mlp, width: 8, hidden_layers: 1, features: 6, activation: tanh}",
