@@ -9,19 +9,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.core import Tracer
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ntkflow.kernels.infinite.circle import Circle
 from ntkflow.kernels.infinite.dual_activation import AbstractDualActivation
 from ntkflow.kernels.infinite.position_pairs import Layers, OneSide, head_sums, own_moments
+from ntkflow.kernels.requirements import refuse_not_finite
 
 Head = Literal["flatten", "global average pooling"]
 """What is between the last activation and the dense layer."""
 
-# Bytes of one array over the positions and the pairs of images that are computed at a time: some ten of them should
-# stay near a core. Twice as much and half as much were not faster.
-_BYTES = 300_000
+# Bytes of one array over the positions and the pairs of images of a tile. Some ten of them are in use at a time and
+# should stay near a core; with a quarter of it the cost of starting loops shows.
+_BYTES = 150_000
 
 
 class NngpAndNtk(NamedTuple):
@@ -73,8 +73,8 @@ class ConvolutionalKernel(eqx.Module):
     depth: int = eqx.field(static=True)
     filter_size: int = eqx.field(static=True, default=3)
     head: Head = eqx.field(static=True, default="flatten")
-    sigma_w: float = eqx.field(static=True, default=2**0.5)
-    sigma_b: float = eqx.field(static=True, default=0.0)
+    sigma_w: float = eqx.field(static=True, converter=float, default=2**0.5)
+    sigma_b: float = eqx.field(static=True, converter=float, default=0.0)
 
     def __check_init__(self) -> None:
         if self.depth < 1:
@@ -135,70 +135,70 @@ class ConvolutionalKernel(eqx.Module):
                 )
         if tile is not None and tile < 1:
             raise ValueError(f"tile must be at least 1, not {tile}")
-        return _kernels(self, rows, columns, tile)
+        # As numbers and not as constants: other scales need no other program.
+        scales = jnp.asarray([self.sigma_w**2, self.sigma_b**2], rows.dtype)
+        return _kernels(self.activation, self.depth, self.filter_size, self.head, scales, rows, columns, tile)
 
 
 @eqx.filter_jit
 def _kernels(
-    kernel: ConvolutionalKernel,
+    activation: AbstractDualActivation,
+    depth: int,
+    filter_size: int,
+    head: Head,
+    scales: Float[Array, "2"],
     rows: Float[Array, "rows channels height width"],
     columns: Float[Array, "columns channels height width"] | None,
     tile: int | None,
 ) -> NngpAndNtk:
-    """Kernels at all depths as one program."""
-    count = len(rows)
-    if columns is None:
-        left, right = np.triu_indices(count)
-        place = np.zeros((count, count), int)
-        place[left, right] = place[right, left] = np.arange(len(left))
-        images = rows
-    else:
-        left, right = (places.reshape(-1) for places in np.indices((count, len(columns))))
-        place = np.arange(len(left)).reshape(count, -1)
-        images, right = jnp.concatenate([rows, columns]), right + count
-    circle = Circle(rows.shape[2], rows.shape[3], kernel.filter_size // 2)
+    """Kernels at all depths as one program, tile by tile."""
+    left, right, place = _pairs(len(rows), None if columns is None else len(columns))
+    images = rows if columns is None else jnp.concatenate([rows, columns])
+    circle = Circle(rows.shape[2], rows.shape[3], filter_size // 2)
     if tile is None:
-        # A multiple of what vector units hold.
-        tile = max(16, _BYTES // (circle.size * rows.dtype.itemsize) // 16 * 16)
-    tile = min(tile, len(left))
+        # As many tiles as it takes, of the same size, which is a multiple of what vector units hold.
+        most = max(16, _BYTES // (circle.size * rows.dtype.itemsize) // 16 * 16)
+        tile = -(-len(left) // -(-len(left) // most))
+        tile = -(-tile // 8) * 8
     # The last tile is filled up with its last pair.
     filled = np.minimum(np.arange(-(-len(left) // tile) * tile), len(left) - 1).reshape(-1, tile)
-    pairs = _kernels_of_pairs(kernel, circle, images, jnp.asarray(left[filled]), jnp.asarray(right[filled]))
-    return jax.tree.map(lambda of: of[:, place], pairs)
 
-
-def _kernels_of_pairs(
-    kernel: ConvolutionalKernel,
-    circle: Circle,
-    images: Float[Array, "images channels height width"],
-    left: Array,
-    right: Array,
-) -> NngpAndNtk:
-    """(depth, pairs) of the pairs (left, right) of images, tile by tile."""
-    layers = Layers(kernel.activation, kernel.depth, kernel.sigma_w**2 / kernel.filter_size**2, kernel.sigma_b**2)
-    pooled = kernel.head == "global average pooling"
-    offsets = jnp.arange(circle.size if pooled else 1)
-    # Every pixel is in as many pairs as there are pixels, or in one.
-    partners = circle.height * circle.width if pooled else 1
-    pairs = circle.height * circle.width * partners
+    weight, bias = scales
+    layers = Layers(activation, depth, weight / filter_size**2, bias)
+    pixels = circle.height * circle.width
+    # How many partners a pixel has in the mean of the head, and the offsets at which they are.
+    partners, offsets = (1, 1) if head == "flatten" else (pixels, circle.size)
     on_circle = circle.embed(jnp.moveaxis(images, 0, -1))
     # Once for every image, so that equal images have equal moments to the last bit, and the gap of equal pixels is 0.
     everything = OneSide(on_circle, own_moments(layers, circle, on_circle))
     squares = jnp.sum(everything.moments.root**2, axis=1)
 
-    def one_tile(chosen: tuple[Array, Array]) -> NngpAndNtk:
-        rows, columns = (jax.tree.map(lambda of, places=places: of[..., places], everything) for places in chosen)
-        sums = head_sums(layers, circle, offsets, rows, columns)
-        covariance = (squares[:, chosen[0]] + squares[:, chosen[1]]) / 2 * partners - sums.distance
-        nngp = kernel.sigma_w**2 / pairs * covariance + kernel.sigma_b**2
-        return NngpAndNtk(nngp, nngp + kernel.sigma_w**2 / pairs * sums.tangent)
+    def one_tile(chosen: tuple[Int[Array, " lanes"], Int[Array, " lanes"]]) -> NngpAndNtk:
+        one, other = (jax.tree.map(lambda of, places=places: of[..., places], everything) for places in chosen)
+        sums = head_sums(layers, circle, jnp.arange(offsets), one, other)
+        left_squares, right_squares = (squares[:, places] for places in chosen)
+        covariance = (left_squares + right_squares) / 2 * partners - sums.distance
+        # Without a single feature in one of them the difference is 0, and not what rounding leaves of it.
+        covariance = jnp.where(jnp.minimum(left_squares, right_squares) > 0, covariance, 0.0)
+        nngp = weight * covariance / (pixels * partners) + bias
+        return NngpAndNtk(nngp, nngp + weight * sums.tangent / (pixels * partners))
 
-    found = lax.map(one_tile, (left, right))
-    return jax.tree.map(lambda of: jnp.moveaxis(of, 0, 1).reshape(kernel.depth, -1), found)
+    found = lax.map(one_tile, (jnp.asarray(left[filled]), jnp.asarray(right[filled])))
+    return jax.tree.map(lambda of: jnp.moveaxis(of, 0, 1).reshape(depth, -1)[:, place], found)
+
+
+def _pairs(rows: int, columns: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Both images of every pair that is computed, numbered rows first, and of every entry of the kernel its pair."""
+    if columns is not None:
+        left, right = (places.reshape(-1) for places in np.indices((rows, columns)))
+        return left, right + rows, np.arange(rows * columns).reshape(rows, columns)
+    left, right = np.triu_indices(rows)
+    place = np.zeros((rows, rows), int)
+    place[left, right] = place[right, left] = np.arange(len(left))
+    return left, right, place
 
 
 def _check(name: str, images: Float[Array, "..."]) -> None:
     if images.ndim != 4 or 0 in images.shape:
         raise ValueError(f"{name} must be (samples, channels, height, width) without empty axes, not {images.shape}")
-    if not isinstance(images, Tracer) and not np.isfinite(np.asarray(images)).all():
-        raise ValueError(f"{name} must be finite")
+    refuse_not_finite(images, name, remedy="leave such images out")

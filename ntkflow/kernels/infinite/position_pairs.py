@@ -26,8 +26,8 @@ class Layers(NamedTuple):
 
     activation: AbstractDualActivation
     depth: int
-    weight: float
-    bias: float
+    weight: Float[Array, ""]
+    bias: Float[Array, ""]
 
 
 class OwnMoments(NamedTuple):
@@ -91,17 +91,15 @@ def head_sums(
     around = circle.with_halo if len(offsets) == 1 else circle.twice_round
     left, (right, other) = circle.with_halo(rows.images), jax.tree.map(around, tuple(columns))
     inside = circle.inside().astype(precision)
-    inside_left, inside_right = inside[: circle.positions], around(inside)
+    inside_left, inside_right = circle.with_halo(inside), around(inside)
     extent, halo, positions = circle.size + circle.halo, circle.halo, circle.positions
 
     def one_offset(total: HeadSums, offset: Int[Array, ""]) -> tuple[HeadSums, None]:
-        pixels = inside_left * lax.dynamic_slice_in_dim(inside_right, offset + halo, positions)
+        around_pixels = inside_left * lax.dynamic_slice_in_dim(inside_right, offset, extent)
+        pixels = around_pixels[halo : halo + positions]
 
         def sums(distance: Float[Array, "extent lanes"], tangent: Float[Array, "extent lanes"]) -> HeadSums:
-            return HeadSums(
-                jnp.sum(pixels * distance[halo : halo + positions], axis=0),
-                jnp.sum(tangent[halo : halo + positions], axis=0),
-            )
+            return HeadSums(circle.row_sums(around_pixels * distance), circle.row_sums(tangent))
 
         def layer(
             before: tuple[Float[Array, "extent lanes"], Float[Array, "extent lanes"]], level: Int[Array, ""]
@@ -135,8 +133,9 @@ def head_sums(
         found = jax.tree.map(lambda of, end: jnp.concatenate([of[1:], end[None]]), found, sums(*last))
         return jax.tree.map(jnp.add, total, found), None
 
-    nothing = jnp.zeros((layers.depth, lanes), precision)
-    return lax.scan(one_offset, HeadSums(nothing, nothing), offsets)[0]
+    nothing = jnp.zeros((layers.depth, circle.row, lanes), precision)
+    total, _ = lax.scan(one_offset, HeadSums(nothing, nothing), offsets)
+    return jax.tree.map(lambda rows: jnp.sum(rows, axis=1), total)
 
 
 def _positive(variance: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
