@@ -79,6 +79,6 @@ class Circle(NamedTuple):
     def row_sums(self, values: Float[Array, "extent lanes"]) -> Float[Array, "row lanes"]:
         """Sums over all rows, which leave one row; the rest is for the end, where it is done once."""
         # Written out as additions of rows: XLA's own sums over a leading axis cost several times as much on a CPU.
-        starts = range(self.halo, self.halo + self.height * self.row, self.row)
+        starts = range(self.halo, self.halo + self.size, self.row)
         rows = [lax.slice_in_dim(values, start, start + self.row) for start in starts]
         return sum(rows[1:], rows[0])

@@ -166,8 +166,8 @@ def _kernels(
     weight, bias = scales
     layers = Layers(activation, depth, weight / filter_size**2, bias)
     pixels = circle.height * circle.width
-    # How many partners a pixel has in the mean of the head, and the offsets at which they are.
-    partners, offsets = (1, 1) if head == "flatten" else (pixels, circle.size)
+    offsets = 1 if head == "flatten" else circle.size
+    pairs = pixels if head == "flatten" else pixels**2
     on_circle = circle.embed(jnp.moveaxis(images, 0, -1))
     # Once for every image, so that equal images have equal moments to the last bit, and the gap of equal pixels is 0.
     everything = OneSide(on_circle, own_moments(layers, circle, on_circle))
@@ -177,11 +177,11 @@ def _kernels(
         one, other = (jax.tree.map(lambda of, places=places: of[..., places], everything) for places in chosen)
         sums = head_sums(layers, circle, jnp.arange(offsets), one, other)
         left_squares, right_squares = (squares[:, places] for places in chosen)
-        covariance = (left_squares + right_squares) / 2 * partners - sums.distance
+        covariance = (left_squares + right_squares) / 2 * offsets - sums.distance
         # Without a single feature in one of them the difference is 0, and not what rounding leaves of it.
         covariance = jnp.where(jnp.minimum(left_squares, right_squares) > 0, covariance, 0.0)
-        nngp = weight * covariance / (pixels * partners) + bias
-        return NngpAndNtk(nngp, nngp + weight * sums.tangent / (pixels * partners))
+        nngp = weight * covariance / pairs + bias
+        return NngpAndNtk(nngp, nngp + weight * sums.tangent / pairs)
 
     found = lax.map(one_tile, (jnp.asarray(left[filled]), jnp.asarray(right[filled])))
     return jax.tree.map(lambda of: jnp.moveaxis(of, 0, 1).reshape(depth, -1)[:, place], found)

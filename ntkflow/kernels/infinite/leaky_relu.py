@@ -39,9 +39,11 @@ class LeakyReLU(AbstractDualActivation):
     ) -> PairMoments:
         """Both moments of pairs; neither depends on the variances."""
         del variance_u, variance_v
-        gap = jnp.clip(gap, 0.0, 2.0)
         bent, straight = (1 - self.slope) ** 2 / 2, self.slope
         if bent == 0.0:
-            return PairMoments(gap, jnp.ones_like(gap))
+            return PairMoments(jnp.clip(gap, 0.0, 2.0), jnp.ones_like(gap))
         half_plane, relu = arc_cosine(gap)
-        return PairMoments((bent * relu + straight * gap) / (bent + straight), bent * half_plane + straight)
+        if straight == 0.0:
+            return PairMoments(relu, bent * half_plane)
+        straight_gap = straight / (bent + straight) * jnp.clip(gap, 0.0, 2.0)
+        return PairMoments(bent / (bent + straight) * relu + straight_gap, bent * half_plane + straight)

@@ -46,7 +46,7 @@ class HeadSums(NamedTuple):
     """What heads need, at all depths.
 
     Attributes:
-        distance: Sum over the pairs of pixels of half E[(φ(u) − φ(v))²].
+        distance: Sum over all pairs of positions on the circle of half E[(φ(u) − φ(v))²], φ(u) being 0 beside an image.
         tangent: Sum over the pairs of pixels of Θ E[φ'(u)φ'(v)], where Θ is the tangent kernel of the pre-activations.
     """
 
@@ -91,15 +91,14 @@ def head_sums(
     around = circle.with_halo if len(offsets) == 1 else circle.twice_round
     left, (right, other) = circle.with_halo(rows.images), jax.tree.map(around, tuple(columns))
     inside = circle.inside().astype(precision)
-    inside_left, inside_right = circle.with_halo(inside), around(inside)
+    inside_left, inside_right = inside[: circle.positions], around(inside)
     extent, halo, positions = circle.size + circle.halo, circle.halo, circle.positions
 
     def one_offset(total: HeadSums, offset: Int[Array, ""]) -> tuple[HeadSums, None]:
-        around_pixels = inside_left * lax.dynamic_slice_in_dim(inside_right, offset, extent)
-        pixels = around_pixels[halo : halo + positions]
+        pixels = inside_left * lax.dynamic_slice_in_dim(inside_right, offset + halo, positions)
 
         def sums(distance: Float[Array, "extent lanes"], tangent: Float[Array, "extent lanes"]) -> HeadSums:
-            return HeadSums(circle.row_sums(around_pixels * distance), circle.row_sums(tangent))
+            return HeadSums(circle.row_sums(distance), circle.row_sums(tangent))
 
         def layer(
             before: tuple[Float[Array, "extent lanes"], Float[Array, "extent lanes"]], level: Int[Array, ""]

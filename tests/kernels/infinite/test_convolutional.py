@@ -217,8 +217,9 @@ def test_what_is_refused() -> None:
     with pytest.raises(Exception, match="head"):  # The tests' own check of types comes first.
         ConvolutionalKernel(LeakyReLU(), 1, 3, wrong_head)
     kernel, x = ConvolutionalKernel(LeakyReLU(), 1), jnp.ones((2, 1, 3, 3))
+    with pytest.raises(Exception, match="columns"):  # As above.
+        kernel.nngp_and_ntk(x, jnp.ones((2, 1, 3, 4)))
     for columns, message in (
-        (jnp.ones((2, 1, 3, 4)), "one shape and precision"),
         (x.astype("float32"), "one shape and precision"),
         (x.at[0, 0, 1, 2].set(jnp.nan), "columns is nan at"),
         (jnp.ones((0, 1, 3, 3)), "without empty axes"),
