@@ -970,3 +970,66 @@ def test_thm52_zero_invariant_needed_on_the_coupled_space_only():
     M = H1 @ p.P
     assert close(M.T @ M / norm(M.T @ M), p.P / norm(p.P), 1e-6)
     assert close(W / norm(W), M.T / norm(M), 1e-6)
+
+
+# Lecture slides 003, page "CNTK formula"
+
+
+def relu_moments(q_u, q_v, k):
+    """E[relu relu] and E[step step] of centred Gaussians with these variances and this covariance."""
+    size = np.sqrt(q_u * q_v)
+    angle = np.arccos(np.clip(k / size, -1, 1))
+    return size * (np.sin(angle) + (np.pi - angle) * np.cos(angle)) / (2 * np.pi), (np.pi - angle) / (2 * np.pi)
+
+
+def test_slides_cntk_inverse_variance():
+    """c_sigma has to be the inverse second moment of sigma(z): that keeps the variance of pre-activations, here of one
+    pixel with 1 x 1 filters. With the inverse variance as printed ReLU's grows by 1.47 a layer."""
+    z, weights = np.polynomial.hermite_e.hermegauss(200)
+    weights = weights / weights.sum()
+    relu = np.maximum(z, 0)
+    moment = weights @ relu**2
+    variance = moment - (weights @ relu) ** 2
+    for c_sigma, growth in ((1 / moment, 1.0), (1 / variance, 1 / (1 - 1 / np.pi))):
+        q = 1.7
+        for _ in range(4):
+            q = c_sigma * relu_moments(q, q, q)[0]
+        assert q / 1.7 == pytest.approx(growth**4, rel=2e-2)
+
+
+def test_slides_cntk_trace_needs_equal_positions_only():
+    """Patches move both positions together, so the trace is made of pairs (ij, ij) alone: P Q numbers a pair of images
+    and layer where the printed complexity counts P² Q². All pairs are needed with global average pooling."""
+    rng = np.random.default_rng(15)
+    P, Q, q, depth = 4, 3, 3, 3
+    x = rng.standard_normal((2, 2, P, Q))
+
+    def patches(values):
+        """Sums of [.]_D over an array whose axes come in pairs of positions that are moved together."""
+        padded, total = np.pad(values, 1), np.zeros_like(values)
+        for a in range(q):
+            for b in range(q):
+                cut = (slice(a, a + P), slice(b, b + Q)) * (values.ndim // 2)
+                total = total + padded[cut]
+        return total
+
+    def layers(own, other, both, view):
+        own, other, both = patches(own), patches(other), patches(both)
+        tangent = both
+        for layer in range(depth):
+            value, slope = (2 / q**2 * m for m in relu_moments(*view(own, other), both))
+            last = slope * tangent + value
+            if layer == depth - 1:
+                return last
+            tangent, both = patches(last), patches(value)
+            own, other = (patches(2 / q**2 * moments / 2) for moments in (own, other))
+
+    squares = np.sum(x**2, axis=1)
+    whole = layers(
+        *squares,
+        np.einsum("aij,akl->ijkl", *x),
+        lambda own, other: (own[:, :, None, None], other[None, None]),
+    )
+    diagonal = layers(*squares, np.sum(x[0] * x[1], axis=0), lambda own, other: (own, other))
+    assert np.einsum("ijij->", whole) == pytest.approx(diagonal.sum(), rel=1e-13)
+    assert abs(whole.sum() / diagonal.sum() - 1) > 0.5

@@ -1,6 +1,7 @@
 """Kernels of infinitely wide networks, by recursion over layers."""
 
 from ntkflow.kernels.infinite.angle import angle_of_gap
+from ntkflow.kernels.infinite.convolutional import ConvolutionalKernel, Head, NngpAndNtk
 from ntkflow.kernels.infinite.dual_activation import AbstractDualActivation, PairMoments
 from ntkflow.kernels.infinite.erf import Erf
 from ntkflow.kernels.infinite.fully_connected import ACCEPTED_ERROR, FullyConnectedKernel
@@ -18,11 +19,14 @@ __all__ = [
     "GELU",
     "AbstractDualActivation",
     "AbstractQuadratureDual",
+    "ConvolutionalKernel",
     "Erf",
     "FullyConnectedKernel",
+    "Head",
     "KernelPair",
     "KinkedDual",
     "LeakyReLU",
+    "NngpAndNtk",
     "PairMoments",
     "Sine",
     "SmoothDual",

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ntkflow.kernels.infinite.angle import angle_of_gap
+from ntkflow.kernels.infinite.arc_cosine import arc_cosine
 from ntkflow.kernels.infinite.dual_activation import AbstractDualActivation, PairMoments, full_gap
 
 
@@ -42,8 +42,8 @@ class LeakyReLU(AbstractDualActivation):
         bent, straight = (1 - self.slope) ** 2 / 2, self.slope
         if bent == 0.0:
             return PairMoments(gap, jnp.ones_like(gap))
-        angle = angle_of_gap(gap)
-        # 1 − (sin θ + (π − θ) cos θ)/π without the difference of two numbers near 1. What cancels in sin θ − θ cos θ is
-        # of the size ε θ, and so an error of ε in the next angle.
-        relu = gap - (jnp.sqrt(gap * (2 - gap)) - angle * (1 - gap)) / jnp.pi
-        return PairMoments((bent * relu + straight * gap) / (bent + straight), bent * (1 - angle / jnp.pi) + straight)
+        half_plane, relu = arc_cosine(gap)
+        if straight == 0.0:
+            return PairMoments(relu, bent * half_plane)
+        straight_gap = straight / (bent + straight) * gap
+        return PairMoments(bent / (bent + straight) * relu + straight_gap, bent * half_plane + straight)

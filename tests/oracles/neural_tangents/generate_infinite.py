@@ -75,7 +75,8 @@ def main() -> None:
     versions |= {"neural-tangents": nt.__version__, "jax": jax.__version__, "numpy": np.__version__}
     folder.mkdir(exist_ok=True)
     (folder / "fully_connected.npz").write_bytes(content)
-    path.write_text(json.dumps({"versions": versions, "sha256": files}, indent=2) + "\n")
+    others = json.loads(path.read_text())["sha256"] if path.exists() else {}
+    path.write_text(json.dumps({"versions": versions, "sha256": others | files}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
