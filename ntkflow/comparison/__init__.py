@@ -5,6 +5,7 @@ from ntkflow.comparison.decay import FEWEST_RECORDS, WIDEST_WINDOW, DecayFit, fi
 from ntkflow.comparison.errors import LIMIT, MOVES, ForecastErrors, e_fold_times, forecast_errors
 from ntkflow.comparison.forecast import Forecast, forecast, forecast_indices
 from ntkflow.comparison.ladder import Ladder, ladder_of
+from ntkflow.comparison.power_law import PowerLaw, fit_power_law
 from ntkflow.comparison.rates import WINDOW, Descent, MeasuredRate, gradient_descent_rate, measure_rate
 from ntkflow.comparison.rungs import LADDER, RUNGS, KernelsOfSnapshot, Model, Rung, models_of
 
@@ -24,6 +25,7 @@ __all__ = [
     "Ladder",
     "MeasuredRate",
     "Model",
+    "PowerLaw",
     "RateComparison",
     "Rung",
     "SnapshotComparison",
@@ -31,6 +33,7 @@ __all__ = [
     "compare_snapshot",
     "e_fold_times",
     "fit_decay",
+    "fit_power_law",
     "forecast",
     "forecast_errors",
     "forecast_indices",

@@ -18,6 +18,7 @@ from ntkflow.experiments.relaxation import run_relaxation
 from ntkflow.experiments.residuals import run_residuals
 from ntkflow.experiments.run_comparison import run_stored_comparison
 from ntkflow.experiments.training import run_training
+from ntkflow.experiments.width import run_width
 from ntkflow.experiments.write_result import write_outcome
 from ntkflow.progress import Progress, silent
 from ntkflow.results import ResultFolder, Summary
@@ -33,6 +34,7 @@ from ntkflow.scenario import (
     RunComparisonScenario,
     Scenario,
     TrainingScenario,
+    WidthScenario,
     resolved_yaml,
 )
 
@@ -107,6 +109,8 @@ def experiment(
             return run_stored_comparison(scenario, folder=folder, text=text, progress=progress)
         case KernelScenario():
             return run_kernel(scenario, folder=folder, text=text, progress=progress)
+        case WidthScenario():
+            return run_width(scenario, folder=folder, text=text, progress=progress)
         case TrainingScenario():
             return run_training(scenario, folder=folder, text=text, progress=progress, checkpoints=checkpoints)
     assert_never(scenario)

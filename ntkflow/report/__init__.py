@@ -18,6 +18,7 @@ from ntkflow.report.several_figures import several_drawings
 from ntkflow.report.style import Theme, colour, line, part_colour, themed
 from ntkflow.report.terminal import print_summary
 from ntkflow.report.training_figures import training_drawings
+from ntkflow.report.width_figures import width_drawings
 
 __all__ = [
     "Curve",
@@ -51,5 +52,6 @@ __all__ = [
     "subspace_spectra",
     "themed",
     "training_drawings",
+    "width_drawings",
     "write_figures",
 ]

@@ -80,12 +80,12 @@ def _ensemble(tree: xr.DataTree) -> Figure:
     limit, limit_variance = float(theory["limit_squared_error"]), float(theory["limit_ensemble_variance"])
     axes.set(xscale="log", yscale="log")
     shown = (
-        (error, limit, "vermillion", "mean of many", {"linewidth": 2.2}),
-        (error + variance, limit + limit_variance, "purple", "one network", {"linewidth": 1.2}),
-        (variance, limit_variance, "grey", "variance over starts", {"linewidth": 1.2, "linestyle": ":"}),
+        (error, limit, "vermillion", "mean of many", 2.2, "-"),
+        (error + variance, limit + limit_variance, "purple", "one network", 1.2, "-"),
+        (variance, limit_variance, "grey", "variance over starts", 1.2, ":"),
     )
-    for values, end, ink, label, looks in shown:
-        axes.plot(_times(tree), values, color=colour(ink), label=label, **looks)
+    for values, end, ink, label, width, dashes in shown:
+        axes.plot(_times(tree), values, color=colour(ink), label=label, linewidth=width, linestyle=dashes)
         axes.axhline(end, color=colour(ink), **_LIMIT)
     axes.set(xlabel=_label(tree), ylabel="mean squared test error")
     axes.legend()

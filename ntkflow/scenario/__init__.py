@@ -82,6 +82,7 @@ from ntkflow.scenario.training_kind import (
     TrainingEnsemble,
     TrainingScenario,
 )
+from ntkflow.scenario.width_kind import WideNetwork, WidthScenario
 
 __all__ = [
     "MLP",
@@ -172,6 +173,8 @@ __all__ = [
     "Variation",
     "VaryingValuesModel",
     "WeightDecayModel",
+    "WideNetwork",
+    "WidthScenario",
     "ZeroInvariantState",
     "json_schema",
     "load_scenario",

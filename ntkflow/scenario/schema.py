@@ -19,6 +19,7 @@ from ntkflow.scenario.relaxation_kind import RelaxationScenario
 from ntkflow.scenario.residuals_kind import ResidualsScenario
 from ntkflow.scenario.run_comparison_kind import RunComparisonScenario
 from ntkflow.scenario.training_kind import TrainingScenario
+from ntkflow.scenario.width_kind import WidthScenario
 
 Scenario = (
     FlowScenario
@@ -30,6 +31,7 @@ Scenario = (
     | RunComparisonScenario
     | KernelScenario
     | TrainingScenario
+    | WidthScenario
 )
 
 SCENARIO: TypeAdapter[Scenario] = TypeAdapter(Annotated[Scenario, Field(discriminator="kind")])

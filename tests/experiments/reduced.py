@@ -53,6 +53,13 @@ REDUCED = {
         "time={end: 300.0, points: 20}",
         "descent.steps=500",
     ),
+    "width": (
+        "data={source: digits, classes: 3, samples_per_class: 4, labels: zero_centred}",
+        "test_samples_per_class=5",
+        "widths=[16, 32]",
+        "seeds=2",
+        "steps=30",
+    ),
     "cntk_digits": (
         "data={source: digits, classes: 3, samples_per_class: 3, labels: zero_centred}",
         "test_samples_per_class=2",

@@ -1,0 +1,171 @@
+"""The headline of a study of widths."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ntkflow.comparison import PowerLaw
+from ntkflow.experiments.width_run import DISTANCES, WidthRun
+from ntkflow.results import Cell, Column, Quantity, Summary, Table, format_number
+
+EXPECTED = -0.5
+"""The exponent of every distance in the width, to leading order (slides 003; Lee et al. 2019)."""
+
+
+def width_summary(run: WidthRun) -> Summary:
+    """Statements, exponents with intervals, accuracies with errors over seeds, warnings."""
+    scenario, data = run.scenario, run.dataset
+    description = scenario.description.strip()
+    network = scenario.network
+    layers = f"{network.hidden_layers} hidden layers" if network.hidden_layers > 1 else "one hidden layer"
+    what = (
+        f"{data.name}: {data.inputs.shape[0]} training samples, {data.per_class} of each of {data.classes} classes, "
+        f"and {data.test_labels.size} test samples. {scenario.seeds} {network.activation} networks with {layers} for "
+        f"each of {len(scenario.widths)} widths from {scenario.widths[0]} to {scenario.widths[-1]}, NTK "
+        f"parametrisation, σ_w = {network.sigma_w:.4g}, σ_b = {network.sigma_b:.4g}; {scenario.steps} full-batch "
+        f"steps of {scenario.step_size:g}, loss ‖R‖²/(2Z), {run.z}."
+    )
+    return Summary(
+        title=scenario.name,
+        kind="width",
+        statements=(*([description] if description else []), what, _statement(run)),
+        quantities=tuple(_quantity(name, law) for name, law in run.laws.items()),
+        tables=(_exponents(run), _distances(run), _accuracies(run)),
+        warnings=_warnings(run),
+    )
+
+
+def _named(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _holds(law: PowerLaw) -> bool:
+    return law.interval[0] <= EXPECTED <= law.interval[1]
+
+
+def _statement(run: WidthRun) -> str:
+    inside = [_named(name) for name, law in run.laws.items() if _holds(law)]
+    outside = [_named(name) for name, law in run.laws.items() if not _holds(law)]
+    text = f"The 95 % interval of the exponent holds −1/2 for {', '.join(inside) or 'none of the distances'}"
+    return f"{text}; not for {', '.join(outside)}." if outside else f"{text}."
+
+
+def _quantity(name: str, law: PowerLaw) -> Quantity:
+    return Quantity(
+        f"exponent of the {_named(name)}",
+        law.exponent,
+        "1",
+        f"p of c·mᵖ in the width m, least squares in logarithms over all networks. The distance: {DISTANCES[name]}.",
+        law.standard_error,
+    )
+
+
+def _exponents(run: WidthRun) -> Table:
+    rows = tuple(
+        (
+            _named(name),
+            law.exponent,
+            law.standard_error,
+            law.interval[0],
+            law.interval[1],
+            None if math.isnan(law.curvature) else law.curvature,
+        )
+        for name, law in run.laws.items()
+    )
+    return Table(
+        "How distances fall with the width",
+        (
+            Column("distance", "", ". ".join(f"{_named(name)}: {words}" for name, words in DISTANCES.items()) + "."),
+            Column("exponent", "1", "p of c·mᵖ, least squares in logarithms; every network is a point."),
+            Column("±", "1", "Its standard error, from the scatter about the line."),
+            Column("from", "1", "95 % interval by Student's t."),
+            Column("to", "1", "The same."),
+            Column(
+                "curvature",
+                "1",
+                "p over the upper half of the widths less p over the lower half: away from 0 the widths are too small "
+                "for a power law, or steps and seeds too few.",
+            ),
+        ),
+        rows,
+        "Expected to leading order in 1/m: −1/2 (slides 003; Lee et al. 2019).",
+    )
+
+
+def _distances(run: WidthRun) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for index, width in enumerate(run.scenario.widths):
+        cells: list[Cell] = [str(width)]
+        for name in DISTANCES:
+            values = run.distances(name)[index]
+            cells += [float(values.mean()), _error(values)]
+        rows.append(tuple(cells))
+    columns = [Column("width", "", "Neurons of every hidden layer.")]
+    for index, (name, words) in enumerate(DISTANCES.items()):
+        columns += [
+            Column(_named(name), "1", f"Mean over seeds: {words}."),
+            Column("±" + " " * index, "1", "Its standard error over seeds."),
+        ]
+    return Table("Distances by width", tuple(columns), tuple(rows))
+
+
+def _accuracies(run: WidthRun) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for width, row in zip(run.scenario.widths, run.finite, strict=True):
+        trained = np.array([one.accuracy[-1] for one in row])
+        linear = np.array([one.linear_accuracy for one in row])
+        wrong = np.array([one.squared_error[-1] for one in row])
+        cells = [cell for values in (trained, linear, wrong) for cell in (float(values.mean()), _error(values))]
+        rows.append((str(width), *cells))
+    infinite = run.infinite
+    single = float(infinite.squared_error[-1] + infinite.variance[-1])
+    rows.append(("∞", float(infinite.accuracy[-1]), None, float(infinite.accuracy[-1]), None, single, None))
+    samples = run.dataset.test_labels.size
+    return Table(
+        "Test samples after the last step",
+        (
+            Column("width", "", "Neurons of every hidden layer. ∞: networks of infinite width."),
+            Column(
+                "accuracy",
+                "1",
+                "Share of test samples whose largest output is that of their class, mean over seeds; ∞: of the mean "
+                f"over networks. Over another draw of the {samples} test samples it would vary by √(p(1 − "
+                f"p)/{samples}) besides.",
+            ),
+            Column("±", "1", "Standard error over seeds."),
+            Column("linearised", "1", "The same of each network's linearisation at its start: its empirical kernel."),
+            Column("± ", "1", "Standard error over seeds."),
+            Column(
+                "squared error",
+                "1",
+                "Mean over test samples and outputs of (f − y)² of single networks; ∞: expected of one, with its "
+                "variance over starts.",
+            ),
+            Column("±  ", "1", "Standard error over seeds."),
+        ),
+        tuple(rows),
+    )
+
+
+def _error(values: np.ndarray) -> float:
+    """Standard error of a mean over seeds."""
+    return float(values.std(ddof=1) / math.sqrt(len(values)))
+
+
+def _warnings(run: WidthRun) -> tuple[str, ...]:
+    found = []
+    limit = run.infinite.step_limit
+    if run.scenario.step_size > limit:
+        found.append(
+            f"The step {run.scenario.step_size:g} is above the largest stable one at infinite width, "
+            f"{format_number(limit, 3)}: linearised networks diverge, and real ones leave the regime of the theory."
+        )
+    bent = [_named(name) for name, law in run.laws.items() if abs(law.curvature) > law.interval[1] - law.interval[0]]
+    if bent:
+        found.append(
+            f"No power law over these widths: {', '.join(bent)}. The exponent changes from the lower to the upper "
+            "half by more than its interval is wide; take larger widths."
+        )
+    return tuple(found)
