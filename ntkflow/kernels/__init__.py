@@ -44,6 +44,20 @@ from ntkflow.kernels.empirical import (
     network_output_values,
 )
 from ntkflow.kernels.estimates import BLOCK_VALUES, BlockEstimate, estimate_block_values
+from ntkflow.kernels.infinite import (
+    GELU,
+    AbstractDualActivation,
+    AbstractQuadratureDual,
+    Erf,
+    FullyConnectedKernel,
+    KernelPair,
+    KinkedDual,
+    LeakyReLU,
+    PairMoments,
+    Sine,
+    SmoothDual,
+    Step,
+)
 from ntkflow.kernels.matrix_block import MatrixBlockKernel
 from ntkflow.kernels.mean_tangent import MeanTangentKernel
 from ntkflow.kernels.neuron_diagonal import IsotropicKernel, NeuronDiagonalKernel, with_block_means
@@ -64,7 +78,10 @@ __all__ = [
     "BLOCK_RATIOS",
     "BLOCK_VALUES",
     "EIGENSPACES",
+    "GELU",
+    "AbstractDualActivation",
     "AbstractKernelOperator",
+    "AbstractQuadratureDual",
     "AlignmentEstimate",
     "BlockEstimate",
     "BlockKernel",
@@ -75,7 +92,12 @@ __all__ = [
     "EigenspaceRotation",
     "EigenspaceSplit",
     "EmpiricalKernel",
+    "Erf",
+    "FullyConnectedKernel",
     "IsotropicKernel",
+    "KernelPair",
+    "KinkedDual",
+    "LeakyReLU",
     "LocalElasticity",
     "MatrixBlockKernel",
     "MeanTangentKernel",
@@ -83,8 +105,12 @@ __all__ = [
     "NeuronDiagonalKernel",
     "OutputBlockValues",
     "OutputPairs",
+    "PairMoments",
     "SampleNetwork",
     "SampleSums",
+    "Sine",
+    "SmoothDual",
+    "Step",
     "StructureShares",
     "SubspaceSpectrum",
     "TangentKernel",
