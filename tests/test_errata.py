@@ -28,6 +28,7 @@ from oracles.flow_ends import collapsed_path, equal_bias_end, general_bias_path
 from oracles.tanh_network import TanhNetwork, jacobian
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm, null_space
+from scipy.special import erf
 
 # Paper 3, sections 2 and 3
 
@@ -1033,3 +1034,113 @@ def test_slides_cntk_trace_needs_equal_positions_only():
     diagonal = layers(*squares, np.sum(x[0] * x[1], axis=0), lambda own, other: (own, other))
     assert np.einsum("ijij->", whole) == pytest.approx(diagonal.sum(), rel=1e-13)
     assert abs(whole.sum() / diagonal.sum() - 1) > 0.5
+
+
+# Infinite width: thesis (2.55) with a nonlinear activation, the two sets of lecture slides
+
+
+def erf_moments(q, p, c):
+    """The same of erf (Williams 1997)."""
+    size = (1 + 2 * q) * (1 + 2 * p)
+    return 2 / np.pi * np.arcsin(2 * c / np.sqrt(size)), 4 / np.pi / np.sqrt(size - 4 * c**2)
+
+
+ACTIVATIONS = {
+    "relu": (lambda z: np.maximum(z, 0), lambda z: 1.0 * (z > 0), relu_moments),
+    "erf": (erf, lambda z: 2 / np.sqrt(np.pi) * np.exp(-(z**2)), erf_moments),
+}
+
+
+def wide_kernel(x, phi, slope, depth, sw, sb, width=2000, networks=4):
+    """Mean over wide random networks of the gradient's scalar product at two inputs, in the parametrisation (2.51)."""
+    rng = np.random.default_rng(21)
+    found = []
+    for _ in range(networks):
+        sizes = [len(x), *[width] * (depth - 1), 1]
+        weights = [rng.standard_normal(pair) for pair in zip(sizes[1:], sizes[:-1], strict=True)]
+        acts, slopes = [x], []
+        for w in weights[:-1]:
+            z = sw / np.sqrt(w.shape[1]) * w @ acts[-1] + sb * rng.standard_normal((len(w), 1))
+            acts.append(phi(z))
+            slopes.append(slope(z))
+        back, kernel = np.ones((1, 2)), 0.0
+        for layer in reversed(range(depth)):
+            w, a = weights[layer], acts[layer]
+            kernel += back[:, 0] @ back[:, 1] * (sw**2 / len(a) * a[:, 0] @ a[:, 1] + sb**2)
+            if layer:
+                back = slopes[layer - 1] * (sw / np.sqrt(w.shape[1]) * w.T @ back)
+        found.append(kernel)
+    return np.mean(found)
+
+
+def layer_moments(x, moments, depth, sw, sb, first):
+    """Of each layer 1, …, depth: the covariance of its two pre-activations, and E[phi' phi'] under it."""
+    q, p, c = (sw**2 * value * first + sb**2 for value in (x[:, 0] @ x[:, 0], x[:, 1] @ x[:, 1], x[:, 0] @ x[:, 1]))
+    sigma, dot = [], []
+    for _ in range(depth):
+        sigma.append(c)
+        own = [moments(value, value, value)[0] for value in (q, p)]
+        mixed, slopes = moments(q, p, c)
+        dot.append(slopes)
+        q, p, c = (sw**2 * value + sb**2 for value in (*own, mixed))
+    return np.array(sigma), np.array(dot)
+
+
+TWO_INPUTS = np.array([[1.0, 0.9], [-0.4, 0.1], [0.3, 0.6], [0.8, -0.5], [-1.2, -1.0]])
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_thesis_eq2_55_with_a_nonlinear_activation(name):
+    """(2.56) belongs to the layer whose pre-activations (2.30) describes, as printed; (2.55) then needs Sigma^l,
+    sigma_w² and the hidden layers from l on."""
+    phi, slope, moments = ACTIVATIONS[name]
+    depth, sw, sb = 3, 1.6, 0.4
+    sigma, dot = layer_moments(TWO_INPUTS, moments, depth, sw, sb, 1 / len(TWO_INPUTS))
+    wide = wide_kernel(TWO_INPUTS, phi, slope, depth, sw, sb)
+    back = [np.prod(sw**2 * dot[k : depth - 1]) for k in range(depth)]
+    assert sigma @ back == pytest.approx(wide, rel=0.04)
+    # As printed, with phi_L linear; and with sigma_w² put back, but the index left as it is.
+    before = np.array([TWO_INPUTS[:, 0] @ TWO_INPUTS[:, 1] / len(TWO_INPUTS), *sigma[:-1]])
+    assert abs(before @ [np.prod(dot[k : depth - 1]) for k in range(depth)] / wide - 1) > 0.2
+    assert abs(before @ back / wide - 1) > 0.1
+    # (2.56) with its index moved by one: at two layers, where Sigma^1 and Sigma^2 are far apart.
+    sigma, dot = layer_moments(TWO_INPUTS, moments, 2, 3.0, 0.0, 1 / len(TWO_INPUTS))
+    wide = wide_kernel(TWO_INPUTS, phi, slope, 2, 3.0, 0.0)
+    assert sigma[1] + 9 * dot[0] * sigma[0] == pytest.approx(wide, rel=0.04)
+    if name == "erf":  # ReLU's E[phi' phi'] knows only the angle, which changes little.
+        assert abs((sigma[1] + 9 * dot[1] * sigma[0]) / wide - 1) > 0.1
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_slides_002_eq9_needs_the_last_derivative_to_be_one(name):
+    """Sigma^(h-1) is the covariance of layer h's pre-activations there, Sigma-dot^(h) is taken under it, and layer L+1
+    is the linear readout; (8) defines Sigma-dot for h up to L only."""
+    phi, slope, moments = ACTIVATIONS[name]
+    depth, c = 3, 1.7  # L + 1 layers of weights; c_sigma
+    # f^(h) = W g^(h-1) with g = sqrt(c/width) phi(f): sigma_w² = c, and x in place of the first layer's sqrt(c/d) x.
+    sigma, dot = layer_moments(TWO_INPUTS, moments, depth, np.sqrt(c), 0.0, 1 / c)
+    scaled = np.sqrt(len(TWO_INPUTS) / c) * TWO_INPUTS
+    wide = wide_kernel(scaled, phi, slope, depth, np.sqrt(c), 0.0)
+    one = sum(sigma[h] * np.prod(c * dot[h : depth - 1]) for h in range(depth))
+    assert one == pytest.approx(wide, rel=0.04)
+    by_eq8 = sum(sigma[h] * np.prod(c * dot[h:depth]) for h in range(depth))
+    assert abs(by_eq8 / wide - 1) > 0.1
+
+
+def test_slides_003_index_of_the_derivative_covariance():
+    """Its Sigma-dot^(l+1) is the thesis' Sigma-dot^l; its recursion is (2.55) corrected, with sigma_w = 1, sigma_b =
+    beta."""
+    phi, slope, moments = ACTIVATIONS["relu"]
+    depth, beta = 3, 0.5
+    sigma, dot = layer_moments(TWO_INPUTS, moments, depth, 1.0, beta, 1 / len(TWO_INPUTS))
+    theta = sigma[0]
+    for layer in range(1, depth):
+        theta = theta * dot[layer - 1] + sigma[layer]
+    assert theta == pytest.approx(sigma @ [np.prod(dot[k : depth - 1]) for k in range(depth)], rel=1e-13)
+    wide = wide_kernel(TWO_INPUTS, phi, slope, depth, 1.0, beta)
+    assert theta == pytest.approx(wide, rel=0.04)
+    # Read with the thesis' index, Sigma-dot^(l+1) under Sigma^(l+1).
+    other = sigma[0]
+    for layer in range(1, depth):
+        other = other * dot[layer] + sigma[layer]
+    assert other != pytest.approx(theta, rel=1e-3)

@@ -44,6 +44,20 @@ from ntkflow.kernels.empirical import (
     network_output_values,
 )
 from ntkflow.kernels.estimates import BLOCK_VALUES, BlockEstimate, estimate_block_values
+from ntkflow.kernels.infinite import (
+    GELU,
+    AbstractDualActivation,
+    AbstractQuadratureDual,
+    Erf,
+    FullyConnectedKernel,
+    KernelPair,
+    KinkedDual,
+    LeakyReLU,
+    PairMoments,
+    Sine,
+    SmoothDual,
+    Step,
+)
 from ntkflow.kernels.matrix_block import MatrixBlockKernel
 from ntkflow.kernels.mean_tangent import MeanTangentKernel
 from ntkflow.kernels.neuron_diagonal import IsotropicKernel, NeuronDiagonalKernel, with_block_means
@@ -65,7 +79,10 @@ __all__ = [
     "BLOCK_RATIOS",
     "BLOCK_VALUES",
     "EIGENSPACES",
+    "GELU",
+    "AbstractDualActivation",
     "AbstractKernelOperator",
+    "AbstractQuadratureDual",
     "AlignmentEstimate",
     "BlockEstimate",
     "BlockKernel",
@@ -76,7 +93,12 @@ __all__ = [
     "EigenspaceRotation",
     "EigenspaceSplit",
     "EmpiricalKernel",
+    "Erf",
+    "FullyConnectedKernel",
     "IsotropicKernel",
+    "KernelPair",
+    "KinkedDual",
+    "LeakyReLU",
     "LocalElasticity",
     "MatrixBlockKernel",
     "MeanTangentKernel",
@@ -84,9 +106,13 @@ __all__ = [
     "NeuronDiagonalKernel",
     "OutputBlockValues",
     "OutputPairs",
+    "PairMoments",
     "ReadoutKernel",
     "SampleNetwork",
     "SampleSums",
+    "Sine",
+    "SmoothDual",
+    "Step",
     "StructureShares",
     "SubspaceSpectrum",
     "TangentKernel",

@@ -146,3 +146,18 @@ def test_the_peers_compute_ntkflows_kernels(module, variable: str, program: str)
         )
         assert result["dtype"] == "float32"
         assert result["norm"] == pytest.approx(np.linalg.norm(kernel.values), rel=1e-5)
+
+
+@pytest.mark.slow
+def test_infinite_width_is_the_same_kernel_in_both_libraries() -> None:
+    interpreter = os.environ.get("NTKFLOW_PEER_NT")
+    if not interpreter:
+        pytest.skip("NTKFLOW_PEER_NT names no interpreter: see benchmarks/peers/README.md")
+    for case in ("fc-relu", "fc-erf"):
+        results = []
+        for python, library in ((sys.executable, "ntkflow"), (interpreter, "neural_tangents")):
+            done = run(python, PEERS / f"{library}_infinite.py", "--case", case, "--dtype", "float64", "--smoke")
+            assert done.returncode == 0, done.stderr
+            results.append(json.loads(done.stdout))
+        assert results[0]["shape"] == results[1]["shape"] == [20, 20]
+        assert results[0]["norm"] == pytest.approx(results[1]["norm"], rel=1e-6)
