@@ -41,7 +41,6 @@ class InfiniteNetwork(Model):
     """What an infinitely wide network of any kind needs to be told, in the NTK parametrisation."""
 
     hidden_layers: PositiveInt = Field(description="Layers with φ behind them; one dense layer follows the last.")
-    activation: Literal["relu", "erf", "gelu", "tanh", "linear"] = Field(description="φ after every hidden layer.")
     sigma_w: PositiveFloat = Field(default=2**0.5, description="σ_w: weights are N(0, σ_w²/fan-in) at the start.")
     sigma_b: Annotated[float, Field(ge=0)] = Field(default=0.0, description="σ_b: biases are N(0, σ_b²) at the start.")
     trained: Literal["all_layers", "last_layer"] = Field(
@@ -54,12 +53,15 @@ class InfiniteMLP(InfiniteNetwork):
     """A fully connected network of infinite width."""
 
     kind: Literal["infinite_mlp"] = Field(description="The kind of kernel.")
+    activation: Literal["relu", "erf", "gelu", "tanh", "linear"] = Field(description="φ after every hidden layer.")
 
 
 class InfiniteCNN(InfiniteNetwork):
     """A convolutional network of infinitely many channels (CNTK); data must be images."""
 
     kind: Literal["infinite_cnn"] = Field(description="The kind of kernel.")
+    # Those with moments in closed form: an expansion at every pair of positions would take days.
+    activation: Literal["relu", "erf", "gelu", "linear"] = Field(description="φ after every convolution.")
     filter_size: Annotated[int, Field(ge=1, le=MAX_COUNT)] = Field(
         default=3, description="q of filters q×q, odd; zero padding, stride 1."
     )
