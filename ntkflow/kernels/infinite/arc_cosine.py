@@ -82,7 +82,7 @@ def arc_cosine(gap: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Flo
     gap = jnp.clip(gap, 0.0, 2.0)
     near = jnp.minimum(gap, 2.0 - gap)
     root, s = jnp.sqrt(near), 2 * near - 1
-    precision = str(gap.dtype)
+    precision = "float64" if gap.dtype == jnp.float64 else "float32"
     acute = root * _polynomial(_ANGLE[precision], s)
     segment = near * root * _polynomial(_SEGMENT[precision], s)
     return jnp.where(gap <= 1.0, 1.0 - acute, acute), jnp.minimum(gap, 1.0) - segment

@@ -135,36 +135,39 @@ class ConvolutionalKernel(eqx.Module):
                 )
         if tile is not None and tile < 1:
             raise ValueError(f"tile must be at least 1, not {tile}")
-        # As numbers and not as constants: other scales need no other program.
+        # As numbers and not as constants: other scales need no other program, and many pairs no large one.
         scales = jnp.asarray([self.sigma_w**2, self.sigma_b**2], rows.dtype)
-        return _kernels(self.activation, self.depth, self.filter_size, self.head, scales, rows, columns, tile)
+        images = rows if columns is None else jnp.concatenate([rows, columns])
+        circle = Circle(rows.shape[2], rows.shape[3], self.filter_size // 2)
+        left, right, place = _pairs(len(rows), None if columns is None else len(columns))
+        if tile is None:
+            # As many tiles as it takes, of the same size, which is a multiple of what vector units hold.
+            most = max(16, _BYTES // (circle.size * rows.dtype.itemsize) // 16 * 16)
+            tile = -(-len(left) // -(-len(left) // most))
+            tile = -(-tile // 8) * 8
+        else:
+            tile = min(tile, len(left))
+        # The last tile is filled up with the last pair.
+        filled = np.minimum(np.arange(-(-len(left) // tile) * tile), len(left) - 1).reshape(-1, tile)
+        indices = (jnp.asarray(places) for places in (left[filled], right[filled], place))
+        return _kernels(self.activation, self.depth, circle, self.head, scales, images, *indices)
 
 
 @eqx.filter_jit
 def _kernels(
     activation: AbstractDualActivation,
     depth: int,
-    filter_size: int,
+    circle: Circle,
     head: Head,
     scales: Float[Array, "2"],
-    rows: Float[Array, "rows channels height width"],
-    columns: Float[Array, "columns channels height width"] | None,
-    tile: int | None,
+    images: Float[Array, "images channels height width"],
+    left: Int[Array, "tiles lanes"],
+    right: Int[Array, "tiles lanes"],
+    place: Int[Array, "rows columns"],
 ) -> NngpAndNtk:
-    """Kernels at all depths as one program, tile by tile."""
-    left, right, place = _pairs(len(rows), None if columns is None else len(columns))
-    images = rows if columns is None else jnp.concatenate([rows, columns])
-    circle = Circle(rows.shape[2], rows.shape[3], filter_size // 2)
-    if tile is None:
-        # As many tiles as it takes, of the same size, which is a multiple of what vector units hold.
-        most = max(16, _BYTES // (circle.size * rows.dtype.itemsize) // 16 * 16)
-        tile = -(-len(left) // -(-len(left) // most))
-        tile = -(-tile // 8) * 8
-    # The last tile is filled up with its last pair.
-    filled = np.minimum(np.arange(-(-len(left) // tile) * tile), len(left) - 1).reshape(-1, tile)
-
+    """Kernels at all depths as one program: of the pairs (left, right) of images, then at their places."""
     weight, bias = scales
-    layers = Layers(activation, depth, weight / filter_size**2, bias)
+    layers = Layers(activation, depth, weight / (2 * circle.reach + 1) ** 2, bias)
     pixels = circle.height * circle.width
     offsets = 1 if head == "flatten" else circle.size
     pairs = pixels if head == "flatten" else pixels**2
@@ -183,7 +186,7 @@ def _kernels(
         nngp = weight * covariance / pairs + bias
         return NngpAndNtk(nngp, nngp + weight * sums.tangent / pairs)
 
-    found = lax.map(one_tile, (jnp.asarray(left[filled]), jnp.asarray(right[filled])))
+    found = lax.map(one_tile, (left, right))
     return jax.tree.map(lambda of: jnp.moveaxis(of, 0, 1).reshape(depth, -1)[:, place], found)
 
 
@@ -201,4 +204,6 @@ def _pairs(rows: int, columns: int | None) -> tuple[np.ndarray, np.ndarray, np.n
 def _check(name: str, images: Float[Array, "..."]) -> None:
     if images.ndim != 4 or 0 in images.shape:
         raise ValueError(f"{name} must be (samples, channels, height, width) without empty axes, not {images.shape}")
+    if images.dtype not in (jnp.float32, jnp.float64):
+        raise ValueError(f"{name} must be of float32 or float64, not {images.dtype}")
     refuse_not_finite(images, name, remedy="leave such images out")

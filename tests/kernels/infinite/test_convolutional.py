@@ -69,6 +69,14 @@ def test_the_slides_recursion_with_relu(head: Any) -> None:
                 assert float(ours[depth - 1, row, column]) == pytest.approx(expected, rel=1e-12)
 
 
+def test_filters_that_are_larger_than_the_image() -> None:
+    x = images(1, 1, 1, 2, seed=2)[:, :, :1] + 1
+    found = ConvolutionalKernel(LeakyReLU(), 2, 5, POOLED).nngp_and_ntk(jnp.asarray(x))
+    values = slides_kernels(x[0], x[0], depth=2, filter_size=5, c_sigma=2.0)
+    for ours, theirs in zip(found, values, strict=True):
+        assert float(ours[0, 0]) == pytest.approx(theirs.mean() * 2, rel=1e-12)
+
+
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("activation", [Cosine(), LeakyReLU()])
 def test_the_slides_recursion_with_any_activation(head: Any, activation: AbstractDualActivation) -> None:
@@ -226,5 +234,7 @@ def test_what_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             kernel.nngp_and_ntk(x, columns)
+    with pytest.raises(ValueError, match="float32 or float64, not float16"):
+        kernel.nngp_and_ntk(x.astype("float16"))
     with pytest.raises(ValueError, match="tile must be at least 1"):
         kernel.nngp_and_ntk(x, tile=0)
