@@ -18,7 +18,7 @@ def make(images: np.ndarray, depth: int, head: str) -> Run:
     """The tangent kernel; the NNGP is computed with it."""
     chosen: Head = "flatten" if head == "flatten" else "global average pooling"
     kernel, x = ConvolutionalKernel(LeakyReLU(), depth, 3, chosen), jnp.asarray(images)
-    return lambda: jax.block_until_ready(kernel.nngp_and_ntk(x)).ntk
+    return lambda: jax.block_until_ready(kernel.kernels(x)).ntk
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
 """Kernels of infinitely wide networks, by recursion over layers."""
 
 from ntkflow.kernels.infinite.angle import angle_of_gap
-from ntkflow.kernels.infinite.convolutional import ConvolutionalKernel, Head, NngpAndNtk
+from ntkflow.kernels.infinite.convolutional import ConvolutionalKernel, Head
 from ntkflow.kernels.infinite.dual_activation import AbstractDualActivation, PairMoments
 from ntkflow.kernels.infinite.erf import Erf
 from ntkflow.kernels.infinite.fully_connected import ACCEPTED_ERROR, FullyConnectedKernel
 from ntkflow.kernels.infinite.gelu import GELU
+from ntkflow.kernels.infinite.kernel_pair import KernelPair
 from ntkflow.kernels.infinite.kinked import KinkedDual
 from ntkflow.kernels.infinite.leaky_relu import LeakyReLU
 from ntkflow.kernels.infinite.quadrature_dual import AbstractQuadratureDual
-from ntkflow.kernels.infinite.recursion import KernelPair
 from ntkflow.kernels.infinite.sine import Sine
 from ntkflow.kernels.infinite.smooth import SmoothDual
 from ntkflow.kernels.infinite.step import Step
@@ -26,7 +26,6 @@ __all__ = [
     "KernelPair",
     "KinkedDual",
     "LeakyReLU",
-    "NngpAndNtk",
     "PairMoments",
     "Sine",
     "SmoothDual",

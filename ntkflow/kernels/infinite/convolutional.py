@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, final
+from typing import Literal, final
 
 import equinox as eqx
 import jax
@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from ntkflow.kernels.infinite.circle import Circle
 from ntkflow.kernels.infinite.dual_activation import AbstractDualActivation
+from ntkflow.kernels.infinite.kernel_pair import KernelPair
 from ntkflow.kernels.infinite.position_pairs import Layers, OneSide, head_sums, own_moments
 from ntkflow.kernels.requirements import refuse_not_finite
 
@@ -22,18 +23,6 @@ Head = Literal["flatten", "global average pooling"]
 # Bytes of one array over the positions and the pairs of images of a tile. Some ten of them are in use at a time and
 # should stay near a core; with a quarter of it the cost of starting loops shows.
 _BYTES = 150_000
-
-
-class NngpAndNtk(NamedTuple):
-    """Two kernels of the same network.
-
-    Attributes:
-        nngp: Covariance of one output over random weights.
-        ntk: Neural tangent kernel of one output.
-    """
-
-    nngp: Float[Array, "*depth rows columns"]
-    ntk: Float[Array, "*depth rows columns"]
 
 
 @final
@@ -88,13 +77,13 @@ class ConvolutionalKernel(eqx.Module):
         if not (np.isfinite(self.sigma_b) and self.sigma_b >= 0):
             raise ValueError(f"sigma_b must be at least 0 and finite, not {self.sigma_b}")
 
-    def nngp_and_ntk(
+    def kernels(
         self,
         rows: Float[Array, "rows channels height width"],
         columns: Float[Array, "columns channels height width"] | None = None,
         *,
         tile: int | None = None,
-    ) -> NngpAndNtk:
+    ) -> KernelPair:
         """Both kernels, in the precision of the images.
 
         Args:
@@ -108,22 +97,22 @@ class ConvolutionalKernel(eqx.Module):
         Raises:
             ValueError: shapes or precisions that disagree, no images, numbers that are not finite, a tile below 1.
         """
-        return jax.tree.map(lambda kernel: kernel[-1], self.nngp_and_ntk_at_all_depths(rows, columns, tile=tile))
+        return jax.tree.map(lambda kernel: kernel[-1], self.every_depth(rows, columns, tile=tile))
 
-    def nngp_and_ntk_at_all_depths(
+    def every_depth(
         self,
         rows: Float[Array, "rows channels height width"],
         columns: Float[Array, "columns channels height width"] | None = None,
         *,
         tile: int | None = None,
-    ) -> NngpAndNtk:
+    ) -> KernelPair:
         """The kernels of the networks of 1, …, L convolutions, at the price of the last one.
 
         Returns:
             Arrays (depth, rows, columns).
 
         Raises:
-            ValueError: as ``nngp_and_ntk``.
+            ValueError: as ``kernels``.
         """
         _check("rows", rows)
         if columns is not None:
@@ -135,14 +124,34 @@ class ConvolutionalKernel(eqx.Module):
                 )
         if tile is not None and tile < 1:
             raise ValueError(f"tile must be at least 1, not {tile}")
-        # As numbers and not as constants: other scales need no other program, and many pairs no large one.
-        scales = jnp.asarray([self.sigma_w**2, self.sigma_b**2], rows.dtype)
         images = rows if columns is None else jnp.concatenate([rows, columns])
-        circle = Circle(rows.shape[2], rows.shape[3], self.filter_size // 2)
-        left, right, place = _pairs(len(rows), None if columns is None else len(columns))
+        return self._of_pairs(images, *_pairs(len(rows), None if columns is None else len(columns)), tile)
+
+    def diagonals(self, images: Float[Array, "samples channels height width"]) -> KernelPair:
+        """Both kernels of every image with itself, (samples,), without the other pairs.
+
+        Raises:
+            ValueError: as ``kernels``.
+        """
+        _check("images", images)
+        own = np.arange(len(images))
+        return jax.tree.map(lambda kernel: kernel[-1], self._of_pairs(images, own, own, own, None))
+
+    def _of_pairs(
+        self,
+        images: Float[Array, "images channels height width"],
+        left: Int[np.ndarray, " pairs"],
+        right: Int[np.ndarray, " pairs"],
+        place: Int[np.ndarray, "*entries"],
+        tile: int | None,
+    ) -> KernelPair:
+        """Kernels at all depths of the pairs (left, right), put at their places."""
+        # As numbers and not as constants: other scales need no other program, and many pairs no large one.
+        scales = jnp.asarray([self.sigma_w**2, self.sigma_b**2], images.dtype)
+        circle = Circle(images.shape[2], images.shape[3], self.filter_size // 2)
         if tile is None:
             # As many tiles as it takes, of the same size, which is a multiple of what vector units hold.
-            most = max(16, _BYTES // (circle.size * rows.dtype.itemsize) // 16 * 16)
+            most = max(16, _BYTES // (circle.size * images.dtype.itemsize) // 16 * 16)
             tile = -(-len(left) // -(-len(left) // most))
             tile = -(-tile // 8) * 8
         else:
@@ -163,8 +172,8 @@ def _kernels(
     images: Float[Array, "images channels height width"],
     left: Int[Array, "tiles lanes"],
     right: Int[Array, "tiles lanes"],
-    place: Int[Array, "rows columns"],
-) -> NngpAndNtk:
+    place: Int[Array, "*entries"],
+) -> KernelPair:
     """Kernels at all depths as one program: of the pairs (left, right) of images, then at their places."""
     weight, bias = scales
     layers = Layers(activation, depth, weight / (2 * circle.reach + 1) ** 2, bias)
@@ -176,7 +185,7 @@ def _kernels(
     everything = OneSide(on_circle, own_moments(layers, circle, on_circle))
     squares = jnp.sum(everything.moments.root**2, axis=1)
 
-    def one_tile(chosen: tuple[Int[Array, " lanes"], Int[Array, " lanes"]]) -> NngpAndNtk:
+    def one_tile(chosen: tuple[Int[Array, " lanes"], Int[Array, " lanes"]]) -> KernelPair:
         one, other = (jax.tree.map(lambda of, places=places: of[..., places], everything) for places in chosen)
         sums = head_sums(layers, circle, jnp.arange(offsets), one, other)
         left_squares, right_squares = (squares[:, places] for places in chosen)
@@ -184,7 +193,7 @@ def _kernels(
         # Without a single feature in one of them the difference is 0, and not what rounding leaves of it.
         covariance = jnp.where(jnp.minimum(left_squares, right_squares) > 0, covariance, 0.0)
         nngp = weight * covariance / pairs + bias
-        return NngpAndNtk(nngp, nngp + weight * sums.tangent / pairs)
+        return KernelPair(nngp, nngp + weight * sums.tangent / pairs)
 
     found = lax.map(one_tile, (left, right))
     return jax.tree.map(lambda of: jnp.moveaxis(of, 0, 1).reshape(depth, -1)[:, place], found)

@@ -12,8 +12,9 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from ntkflow.kernels.infinite.dual_activation import AbstractDualActivation
+from ntkflow.kernels.infinite.kernel_pair import KernelPair
 from ntkflow.kernels.infinite.quadrature_dual import AbstractQuadratureDual
-from ntkflow.kernels.infinite.recursion import KernelPair, LayerScales, diagonals, matrices, quadrature_error
+from ntkflow.kernels.infinite.recursion import LayerScales, diagonals, matrices, quadrature_error
 
 Parametrization = Literal["ntk", "standard"]
 

@@ -11,20 +11,9 @@ from jaxtyping import Array, Float, Int
 
 from ntkflow.kernels.infinite.dual_activation import AbstractDualActivation
 from ntkflow.kernels.infinite.input_gap import gap_between, gap_with_bias, unit_rows
+from ntkflow.kernels.infinite.kernel_pair import KernelPair
 from ntkflow.kernels.infinite.quadrature_dual import AbstractQuadratureDual
 from ntkflow.kernels.infinite.tiles import Tiling, in_tiles
-
-
-class KernelPair(NamedTuple):
-    """Two kernels of the same inputs, of one shape: (rows, columns), (samples,) or (depth, rows, columns).
-
-    Attributes:
-        nngp: covariance of one output over random networks.
-        ntk: tangent kernel Θ of one output; between two outputs it is 0.
-    """
-
-    nngp: Float[Array, "..."]
-    ntk: Float[Array, "..."]
 
 
 class LayerScales(NamedTuple):

@@ -58,7 +58,7 @@ def test_the_slides_recursion_with_relu(head: Any) -> None:
     """c_σ = 2: their CNTK is channels·P·Q/2 times ours, and with pooling channels/2 times, at every depth."""
     channels, height, width = 2, 3, 4
     x = images(3, channels, height, width)
-    found = ConvolutionalKernel(LeakyReLU(), 3, 3, head).nngp_and_ntk_at_all_depths(jnp.asarray(x[:2]), jnp.asarray(x))
+    found = ConvolutionalKernel(LeakyReLU(), 3, 3, head).every_depth(jnp.asarray(x[:2]), jnp.asarray(x))
     for depth in (1, 3):
         for row, column in ((0, 0), (0, 1), (1, 2)):
             values = slides_kernels(x[row], x[column], depth=depth, filter_size=3, c_sigma=2.0)
@@ -71,7 +71,7 @@ def test_the_slides_recursion_with_relu(head: Any) -> None:
 
 def test_filters_that_are_larger_than_the_image() -> None:
     x = images(1, 1, 1, 2, seed=2)[:, :, :1] + 1
-    found = ConvolutionalKernel(LeakyReLU(), 2, 5, POOLED).nngp_and_ntk(jnp.asarray(x))
+    found = ConvolutionalKernel(LeakyReLU(), 2, 5, POOLED).kernels(jnp.asarray(x))
     values = slides_kernels(x[0], x[0], depth=2, filter_size=5, c_sigma=2.0)
     for ours, theirs in zip(found, values, strict=True):
         assert float(ours[0, 0]) == pytest.approx(theirs.mean() * 2, rel=1e-12)
@@ -85,7 +85,7 @@ def test_the_slides_recursion_with_any_activation(head: Any, activation: Abstrac
     x = images(2, channels, height, width, seed=1)
     scaled = jnp.asarray(x * q * math.sqrt(channels / c_sigma))
     kernel = ConvolutionalKernel(activation, depth, q, head, sigma_w=math.sqrt(c_sigma))
-    found = kernel.nngp_and_ntk(scaled)
+    found = kernel.kernels(scaled)
     dual = cosine if isinstance(activation, Cosine) else relu
     for row, column in ((0, 0), (0, 1), (1, 1)):
         values = slides_kernels(x[row], x[column], depth=depth, filter_size=q, c_sigma=c_sigma, dual=dual)
@@ -137,7 +137,7 @@ class Wide(eqx.Module):
 def test_wide_networks(head: Any) -> None:
     """Means over networks of 192 channels are within four standard errors, which are below five per cent."""
     x = jnp.asarray(np.random.default_rng(3).standard_normal((2, 2, 4, 3)))
-    exact = ConvolutionalKernel(LeakyReLU(), 2, 3, head, 1.2, 0.4).nngp_and_ntk(x)
+    exact = ConvolutionalKernel(LeakyReLU(), 2, 3, head, 1.2, 0.4).kernels(x)
     tangents, products = [], []
     for key in jax.random.split(jax.random.key(4), 24):
         network = Wide(key, 2, 12, 192, pooled=head == POOLED)
@@ -159,8 +159,8 @@ def test_rules_that_every_kernel_keeps(head: Any, precision: str) -> None:
     x[3] = 0
     x = jnp.asarray(x, precision)
     kernel = ConvolutionalKernel(LeakyReLU(), 3, 3, head)
-    own, between = kernel.nngp_and_ntk_at_all_depths(x), kernel.nngp_and_ntk_at_all_depths(x[:2], x)
-    few = kernel.nngp_and_ntk_at_all_depths(x, tile=4)
+    own, between = kernel.every_depth(x), kernel.every_depth(x[:2], x)
+    few = kernel.every_depth(x, tile=4)
     eps = float(jnp.finfo(precision).eps)
     for of, parts, tiled in zip(own, between, few, strict=True):
         assert of.dtype == parts.dtype == precision
@@ -175,7 +175,9 @@ def test_rules_that_every_kernel_keeps(head: Any, precision: str) -> None:
         assert np.array_equal(of[:, 3], np.zeros((3, 5)))
         assert off(of[:, 2, [0, 1, 4]], of[:, 0, [0, 1, 4]]) < 20 * eps
         assert of[:, 0, 2] == pytest.approx(of[:, 0, 0], rel=20 * eps)
-    last = kernel.nngp_and_ntk(x)
+    for alone, of in zip(kernel.diagonals(x), own, strict=True):
+        assert off(alone, np.diagonal(np.asarray(of)[-1])) < 20 * eps
+    last = kernel.kernels(x)
     assert np.array_equal(last.ntk, own.ntk[-1])
 
 
@@ -184,8 +186,8 @@ def test_equal_and_nearly_equal_images_in_float32() -> None:
     x = np.random.default_rng(6).standard_normal((2, 3, 6, 6)).astype(np.float32)
     x[1] = x[0] + np.float32(1e-4) * x[1]
     kernel = ConvolutionalKernel(LeakyReLU(), 5)
-    exact = kernel.nngp_and_ntk(jnp.asarray(x, "float64"))
-    for found, expected in zip(kernel.nngp_and_ntk(jnp.asarray(x)), exact, strict=True):
+    exact = kernel.kernels(jnp.asarray(x, "float64"))
+    for found, expected in zip(kernel.kernels(jnp.asarray(x)), exact, strict=True):
         assert off(found, np.asarray(expected)) < 2e-6
         assert float(found[0, 0] - found[0, 1]) == pytest.approx(float(expected[0, 0] - expected[0, 1]), abs=2e-5)
 
@@ -198,14 +200,14 @@ def test_a_linear_network_is_a_sum_over_layers() -> None:
     covariance = [weight * (x.reshape(3, 4) @ x.reshape(3, 4).T) / 4 + bias]
     for _ in range(2):
         covariance.append(weight * covariance[-1] + bias)
-    found = kernel.nngp_and_ntk(jnp.asarray(x))
+    found = kernel.kernels(jnp.asarray(x))
     assert off(found.nngp, covariance[2]) < 1e-14
     assert off(found.ntk, covariance[2] + weight * covariance[1] + weight**2 * covariance[0]) < 1e-14
 
 
 def test_it_is_a_program_for_graphics_cards_too() -> None:
     def kernels(x: Array) -> Any:
-        return ConvolutionalKernel(LeakyReLU(), 2, 3, POOLED).nngp_and_ntk(x)
+        return ConvolutionalKernel(LeakyReLU(), 2, 3, POOLED).kernels(x)
 
     exported = jax.export.export(jax.jit(kernels), platforms=["cuda"])(jax.ShapeDtypeStruct((3, 1, 4, 4), "float32"))
     assert exported.platforms == ("cuda",)
@@ -226,15 +228,15 @@ def test_what_is_refused() -> None:
         ConvolutionalKernel(LeakyReLU(), 1, 3, wrong_head)
     kernel, x = ConvolutionalKernel(LeakyReLU(), 1), jnp.ones((2, 1, 3, 3))
     with pytest.raises(Exception, match="columns"):  # As above.
-        kernel.nngp_and_ntk(x, jnp.ones((2, 1, 3, 4)))
+        kernel.kernels(x, jnp.ones((2, 1, 3, 4)))
     for columns, message in (
         (x.astype("float32"), "one shape and precision"),
         (x.at[0, 0, 1, 2].set(jnp.nan), "columns is nan at"),
         (jnp.ones((0, 1, 3, 3)), "without empty axes"),
     ):
         with pytest.raises(ValueError, match=message):
-            kernel.nngp_and_ntk(x, columns)
+            kernel.kernels(x, columns)
     with pytest.raises(ValueError, match="float32 or float64, not float16"):
-        kernel.nngp_and_ntk(x.astype("float16"))
+        kernel.kernels(x.astype("float16"))
     with pytest.raises(ValueError, match="tile must be at least 1"):
-        kernel.nngp_and_ntk(x, tile=0)
+        kernel.kernels(x, tile=0)

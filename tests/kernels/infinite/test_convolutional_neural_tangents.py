@@ -34,7 +34,7 @@ def test_depths_one_to_five(name: str, head: str, precision: str) -> None:
         x = jnp.asarray(stored[name], precision)
         for sigma_b in (0.0, 0.1):
             kernel = ConvolutionalKernel(LeakyReLU(), 5, filter_size, HEADS[head], sigma_w, sigma_b)
-            for kind, found in kernel.nngp_and_ntk_at_all_depths(x)._asdict().items():
+            for kind, found in kernel.every_depth(x)._asdict().items():
                 expected = stored[f"{name}/{head}/{sigma_b}/{kind}"]
                 assert found.dtype == precision
                 assert found.shape == expected.shape
