@@ -30,7 +30,7 @@ DISTANCES = {
     "parameter_change": "largest over the recorded steps of ‖θ_t − θ₀‖/√m, θ of the NTK parametrisation, m the width",
     "kernel_change": "‖Θ_T − Θ₀‖_F at the end of training, all pairs of outputs; training samples",
 }
-"""What falls with the width m, and should like m^(−1/2)."""
+"""What falls with the width m, at least like m^(−1/2) for large m."""
 
 
 @dataclasses.dataclass(frozen=True)

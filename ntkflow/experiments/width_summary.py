@@ -11,7 +11,7 @@ from ntkflow.experiments.width_run import DISTANCES, WidthRun
 from ntkflow.results import Cell, Column, Quantity, Summary, Table, format_number
 
 EXPECTED = -0.5
-"""The exponent of every distance in the width, to leading order (slides 003; Lee et al. 2019)."""
+"""The exponent in the width that slides 003 give as a bound of every distance (Lee et al. 2019)."""
 
 
 def width_summary(run: WidthRun) -> Summary:
@@ -90,7 +90,9 @@ def _exponents(run: WidthRun) -> Table:
             ),
         ),
         rows,
-        "Expected to leading order in 1/m: −1/2 (slides 003; Lee et al. 2019).",
+        "Slides 003 bound all four by O(m^(−1/2)) (Lee et al. 2019). The kernel at the start and the parameters are of "
+        "that order; the change of the kernel, and with it of the outputs, may fall faster, up to 1/m (Dyer and "
+        "Gur-Ari 2020).",
     )
 
 
