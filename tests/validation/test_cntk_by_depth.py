@@ -14,7 +14,7 @@ from ntkflow.kernels.infinite import ConvolutionalKernel, LeakyReLU
 
 DEPTHS = (1, 2, 3, 4, 6, 11, 21)
 HEADS: tuple[Any, ...] = ("flatten", "global average pooling")
-SEEDS, PER_CLASS, TESTS = 5, 20, 500
+SEEDS, PER_CLASS, TESTS = 3, 10, 200
 
 
 def accuracies(head: Any, seed: int) -> list[float]:
