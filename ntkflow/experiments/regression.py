@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from ntkflow.experiments.regression_run import EnsembleVariance, Fit, Regression
 from ntkflow.experiments.regression_summary import regression_summary
 from ntkflow.experiments.regression_tree import regression_tree
 from ntkflow.experiments.settings import named_key, time_grid
-from ntkflow.experiments.sources import choose_test_samples, load_dataset
+from ntkflow.experiments.sources import load_tested_dataset
 from ntkflow.flows import (
     DenseModes,
     KernelRegressionFlow,
@@ -56,9 +55,12 @@ def run_regression(scenario: schema.RegressionScenario, *, folder: Path, text: s
     """
     started = time.perf_counter()
     progress("kernel", 0, 1)
-    whole = load_dataset(scenario.data, seed=scenario.seed, folder=folder)
-    chosen = jnp.asarray(choose_test_samples(whole, per_class=scenario.test_samples_per_class, seed=scenario.seed))
-    dataset = dataclasses.replace(whole, test_inputs=whole.test_inputs[chosen], test_labels=whole.test_labels[chosen])
+    dataset = load_tested_dataset(
+        scenario.data,
+        seed=scenario.seed,
+        folder=folder,
+        test_samples_per_class=scenario.test_samples_per_class,
+    )
     loss_scale = loss_scale_value(scenario.loss_scale, samples=dataset.inputs.shape[0], outputs=dataset.classes)
     network = None
     if isinstance(scenario.kernel, schema.EmpiricalKernel):

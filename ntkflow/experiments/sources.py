@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 
 from ntkflow import scenario as schema
@@ -38,6 +40,17 @@ def load_dataset(
         standardized=data.normalization == "standardized",
         dtype=dtype,
     )
+
+
+def load_tested_dataset(data: schema.Data, *, seed: int, folder: Path, test_samples_per_class: int) -> Dataset:
+    """The samples of a scenario with so many test samples of each class: those that are not trained on, or some.
+
+    Raises:
+        DataError: data that cannot be used, or a class with too few samples for testing.
+    """
+    whole = load_dataset(data, seed=seed, folder=folder)
+    chosen = jnp.asarray(choose_test_samples(whole, per_class=test_samples_per_class, seed=seed))
+    return dataclasses.replace(whole, test_inputs=whole.test_inputs[chosen], test_labels=whole.test_labels[chosen])
 
 
 def choose_test_samples(dataset: Dataset, *, per_class: int, seed: int) -> np.ndarray:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 
 from ntkflow import scenario as schema
 from ntkflow.errors import DataError
 from ntkflow.experiments.outcome import Outcome
 from ntkflow.experiments.regression_kernel import dual_of
-from ntkflow.experiments.sources import choose_test_samples, load_dataset
+from ntkflow.experiments.sources import load_tested_dataset
 from ntkflow.experiments.width_run import Finite, WidthProblem, WidthRun
 from ntkflow.experiments.width_summary import width_summary
 from ntkflow.experiments.width_tree import width_tree
@@ -42,9 +40,12 @@ def run_width(scenario: schema.WidthScenario, *, folder: Path, text: str, progre
     """
     started = time.perf_counter()
     progress("infinite width", 0, 1)
-    whole = load_dataset(scenario.data, seed=scenario.seed, folder=folder)
-    chosen = jnp.asarray(choose_test_samples(whole, per_class=scenario.test_samples_per_class, seed=scenario.seed))
-    dataset = dataclasses.replace(whole, test_inputs=whole.test_inputs[chosen], test_labels=whole.test_labels[chosen])
+    dataset = load_tested_dataset(
+        scenario.data,
+        seed=scenario.seed,
+        folder=folder,
+        test_samples_per_class=scenario.test_samples_per_class,
+    )
     loss_scale = loss_scale_value(scenario.loss_scale, samples=dataset.inputs.shape[0], outputs=dataset.classes)
     section = scenario.network
     kernel = FullyConnectedKernel(

@@ -20,6 +20,7 @@ from ntkflow.errors import DataError, ScenarioError
 from ntkflow.experiments import Outcome, experiment
 from ntkflow.experiments.settings import named_key
 from ntkflow.experiments.sources import choose_test_samples, load_dataset
+from ntkflow.kernels.infinite import ConvolutionalKernel, Erf, FullyConnectedKernel
 from ntkflow.networks import MLP
 from ntkflow.scenario import RegressionScenario, load_scenario
 
@@ -237,3 +238,48 @@ def test_what_is_refused(tmp_path: Path) -> None:
     overrides = settings(*REDUCED["regression"], "test_samples_per_class=400")
     said = ntkflow("run", PATH, "-o", tmp_path / "result", *overrides)
     assert "test_samples_per_class" in said.refused()
+
+
+@pytest.mark.parametrize(("trained", "kind"), [("all_layers", "infinite_mlp"), ("last_layer", "infinite_cnn")])
+def test_kernels_of_infinite_width(trained: str, kind: str) -> None:
+    """The limit, the spread over starts and the bound, from the kernels themselves by NumPy."""
+    section = (
+        f"kernel={{kind: {kind}, hidden_layers: 2, activation: erf, sigma_w: 1.3, sigma_b: 0.2, trained: {trained}}}"
+    )
+    found = ran(section, "initial=zero")
+    data = load_dataset(load_scenario(PATH, REDUCED["regression"]).scenario.data, seed=0, folder=Path())
+    chosen = choose_test_samples(data, per_class=5, seed=0)
+    shape = (-1, 64) if kind == "infinite_mlp" else (-1, 1, 8, 8)
+    train, test = data.inputs.reshape(shape), data.test_inputs[chosen].reshape(shape)
+    kernel = (
+        FullyConnectedKernel(Erf(), 3, 1.3, 0.2)
+        if kind == "infinite_mlp"
+        else ConvolutionalKernel(Erf(), 2, 3, "flatten", 1.3, 0.2)
+    )
+    own, rows, among = kernel.kernels(train), kernel.kernels(test, train), kernel.kernels(test)
+    theta, cross = (own.ntk, rows.ntk) if trained == "all_layers" else (own.nngp, rows.nngp)
+    weights = np.linalg.solve(np.asarray(theta), np.asarray(cross).T)
+    targets, wanted = np.asarray(data.target_matrix), np.asarray(data.targets)[:, np.asarray(data.test_labels)[chosen]]
+    theory = found.tree["theory"]
+    error = np.mean((targets @ weights - wanted) ** 2)
+    assert float(theory["limit_squared_error"].sel(set="test")) == pytest.approx(error, rel=1e-8)
+    variance = np.diagonal(among.nngp) - 2 * np.sum(np.asarray(rows.nngp).T * weights, axis=0)
+    variance = variance + np.sum(weights * (np.asarray(own.nngp) @ weights), axis=0)
+    assert float(theory["limit_ensemble_variance"].sel(set="test")) == pytest.approx(variance.mean(), rel=1e-7)
+    bound = math.sqrt(2 * np.trace(targets @ np.linalg.solve(np.asarray(theta), targets.T)) / SAMPLES)
+    (said,) = [item for item in found.summary.quantities if item.name == "leading term of (2.62)"]
+    assert said.value == pytest.approx(bound, rel=1e-8)
+
+
+def test_samples_without_a_kernel_of_infinite_width(tmp_path: Path) -> None:
+    inputs = np.random.default_rng(0).standard_normal((24, 5))
+    inputs[3] = 0
+    np.savez(tmp_path / "data.npz", inputs=inputs, labels=np.repeat([0, 1], 12))
+    data = f"data={{source: file, path: {tmp_path / 'data.npz'}, samples_per_class: 8}}"
+    kernel = "kernel={kind: %s, hidden_layers: 2, activation: relu}"
+    with pytest.raises(DataError, match=r"not defined on these samples: .* are 0, .*\n.*sigma_b above 0"):
+        ran(data, kernel % "infinite_mlp", "test_samples_per_class=4", "initial=zero")
+    with pytest.raises(DataError, match=r"images are needed"):
+        ran(data, kernel % "infinite_cnn", "test_samples_per_class=4", "initial=zero")
+    with pytest.raises(ScenarioError, match=r"filter_size must be odd, not 2"):
+        load_scenario(PATH, ("kernel={kind: infinite_cnn, hidden_layers: 2, activation: relu, filter_size: 2}",))
