@@ -20,8 +20,8 @@ Head = Literal["flatten", "global average pooling"]
 """What is between the last activation and the dense layer."""
 
 # Bytes of one array over the positions and the pairs of images of a tile. Some ten of them are in use at a time and
-# should stay near a core; with a quarter of it the cost of starting loops shows.
-_BYTES = 150_000
+# should stay near a core; with half of it the cost of starting loops shows, in float64 by a third.
+_BYTES = 300_000
 
 
 class NngpAndNtk(NamedTuple):
@@ -142,9 +142,10 @@ class ConvolutionalKernel(eqx.Module):
         left, right, place = _pairs(len(rows), None if columns is None else len(columns))
         if tile is None:
             # As many tiles as it takes, of the same size, which is a multiple of what vector units hold.
-            most = max(16, _BYTES // (circle.size * rows.dtype.itemsize) // 16 * 16)
+            vector = 32 // rows.dtype.itemsize
+            most = max(16, _BYTES // (circle.size * rows.dtype.itemsize) // vector * vector)
             tile = -(-len(left) // -(-len(left) // most))
-            tile = -(-tile // 8) * 8
+            tile = -(-tile // vector) * vector
         else:
             tile = min(tile, len(left))
         # The last tile is filled up with the last pair.
