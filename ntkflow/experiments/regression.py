@@ -70,7 +70,7 @@ def run_regression(scenario: schema.RegressionScenario, *, folder: Path, text: s
             classes=dataset.classes,
             key=named_key(scenario.seed, "network"),
         )
-    kernel = made_kernel(scenario.kernel, dataset, network, folder)
+    kernel = made_kernel(scenario.kernel, dataset, network)
     flow = KernelRegressionFlow(
         kernel.modes,
         targets=dataset.target_matrix,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -19,6 +18,7 @@ from ntkflow.kernels.infinite import (
     ConvolutionalKernel,
     Erf,
     FullyConnectedKernel,
+    KernelPair,
     LeakyReLU,
     SmoothDual,
 )
@@ -43,14 +43,13 @@ class MadeKernel:
     covariances: Covariances | None = None
 
 
-def made_kernel(kernel: schema.RegressionKernel, dataset: Dataset, network: MLP | None, folder: Path) -> MadeKernel:
+def made_kernel(kernel: schema.RegressionKernel, dataset: Dataset, network: MLP | None) -> MadeKernel:
     """The kernel on the samples of a data set.
 
     Args:
         kernel: which.
         dataset: training and test samples.
         network: the network of an empirical kernel.
-        folder: of the scenario, for messages.
 
     Raises:
         DataError: samples that the kernel is not defined for.
@@ -91,20 +90,31 @@ def _infinite(section: schema.InfiniteMLP | schema.InfiniteCNN, dataset: Dataset
     made = infinite_kernel(section)
     if isinstance(made, ConvolutionalKernel):
         dataset = dataset.as_images()
+    own, rows, alone = infinite_kernels(made, dataset)
+    last = section.trained == "last_layer"
+    return MadeKernel(
+        DenseModes.of(*((own.nngp, rows.nngp) if last else (own.ntk, rows.ntk))),
+        covariances=(own.nngp, rows.nngp, alone.nngp),
+    )
+
+
+def infinite_kernels(
+    kernel: FullyConnectedKernel | ConvolutionalKernel, dataset: Dataset
+) -> tuple[KernelPair, KernelPair, KernelPair]:
+    """Kernels of training samples, of test with training samples, and of each test sample with itself.
+
+    Raises:
+        DataError: samples that the kernel is not defined for.
+    """
     train, test = dataset.inputs, dataset.test_inputs
     try:
-        own, rows, alone = made.kernels(train), made.kernels(test, train), made.diagonals(test)
+        return kernel.kernels(train), kernel.kernels(test, train), kernel.diagonals(test)
     except ValueError as error:
         raise DataError(
             f"the kernel is not defined on these samples: {error}",
             place=dataset.name,
             remedy="Leave out such samples, or take sigma_b above 0.",
         ) from None
-    last = section.trained == "last_layer"
-    return MadeKernel(
-        DenseModes.of(*((own.nngp, rows.nngp) if last else (own.ntk, rows.ntk))),
-        covariances=(own.nngp, rows.nngp, alone.nngp),
-    )
 
 
 def infinite_kernel(section: schema.InfiniteMLP | schema.InfiniteCNN) -> FullyConnectedKernel | ConvolutionalKernel:

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ntkflow import scenario as schema
-from ntkflow.errors import DataError
 from ntkflow.experiments.outcome import Outcome
-from ntkflow.experiments.regression_kernel import dual_of
+from ntkflow.experiments.regression_kernel import dual_of, infinite_kernels
 from ntkflow.experiments.sources import load_tested_dataset
 from ntkflow.experiments.width_run import Finite, WidthProblem, WidthRun
 from ntkflow.experiments.width_summary import width_summary
@@ -51,22 +50,15 @@ def run_width(scenario: schema.WidthScenario, *, folder: Path, text: str, progre
     kernel = FullyConnectedKernel(
         dual_of(section.activation), section.hidden_layers + 1, section.sigma_w, section.sigma_b
     )
-    try:
-        theta = kernel.ntk(dataset.inputs)
-    except ValueError as error:
-        raise DataError(
-            f"the kernel of infinite width is not defined on these samples: {error}",
-            place=dataset.name,
-            remedy="Leave out such samples, or take sigma_b above 0.",
-        ) from None
+    kernels = infinite_kernels(kernel, dataset)
     problem = WidthProblem(
         scenario=scenario,
         dataset=dataset,
         problem=Problem.of(dataset, loss_scale),
         steps=_recorded(scenario.steps),
-        theta=theta,
+        theta=kernels[0].ntk,
     )
-    infinite = problem.infinite(kernel)
+    infinite = problem.infinite(*kernels)
     progress("infinite width", 1, 1)
     limited = time.perf_counter()
     finite: list[tuple[Finite, ...]] = []

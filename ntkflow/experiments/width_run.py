@@ -18,7 +18,7 @@ from ntkflow.experiments.networks import make_network
 from ntkflow.experiments.settings import named_key
 from ntkflow.flows import DenseModes, KernelRegressionFlow, RegressionOutputs, WideEnsemble
 from ntkflow.kernels import empirical_ntk
-from ntkflow.kernels.infinite import FullyConnectedKernel
+from ntkflow.kernels.infinite import KernelPair
 from ntkflow.networks import MLP, AbstractClassifier
 from ntkflow.training import Problem, train_by_gradient_descent
 
@@ -118,10 +118,8 @@ class WidthProblem:
     steps: np.ndarray
     theta: Float[Array, "samples samples"]
 
-    def infinite(self, kernel: FullyConnectedKernel) -> Infinite:
-        """The limit."""
-        train, test = self.dataset.inputs, self.dataset.test_inputs
-        own, cross, alone = kernel.kernels(train), kernel.kernels(test, train), kernel.diagonals(test)
+    def infinite(self, own: KernelPair, cross: KernelPair, alone: KernelPair) -> Infinite:
+        """The limit, from the kernels of training samples, of test with training samples, and of test samples alone."""
         modes, targets = DenseModes.of(own.ntk, cross.ntk), self.dataset.target_matrix
         flow = KernelRegressionFlow(modes, targets=targets, loss_scale=self.problem.loss_scale)
         outputs = flow.after_steps(self.scenario.step_size, jnp.asarray(self.steps, dtype=float))

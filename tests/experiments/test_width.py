@@ -17,7 +17,7 @@ from experiments.reduced import REDUCED
 
 from ntkflow import scenario as schema
 from ntkflow.data import Dataset
-from ntkflow.errors import ScenarioError
+from ntkflow.errors import DataError, ScenarioError
 from ntkflow.experiments import experiment
 from ntkflow.experiments.networks import make_network
 from ntkflow.experiments.settings import named_key
@@ -158,3 +158,14 @@ def test_a_step_beyond_the_limit_is_told_of() -> None:
 def test_what_is_refused(override: str, message: str) -> None:
     with pytest.raises(ScenarioError, match=message):
         load_scenario(SCENARIOS / "width.yaml", (override,))
+
+
+@pytest.mark.parametrize("place", [3, 22])
+def test_samples_without_a_kernel(place: int, tmp_path: Path) -> None:
+    """Wherever the zero falls, among training or test samples."""
+    inputs = np.random.default_rng(0).standard_normal((24, 5))
+    inputs[place] = 0
+    np.savez(tmp_path / "data.npz", inputs=inputs, labels=np.repeat([0, 1], 12))
+    data = f"data={{source: file, path: {tmp_path / 'data.npz'}, samples_per_class: 8}}"
+    with pytest.raises(DataError, match=r"the kernel is not defined on these samples"):
+        experiment(scenario(data, "test_samples_per_class=4", "network.sigma_b=0.0"), folder=SCENARIOS, text="")
