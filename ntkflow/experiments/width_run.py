@@ -29,6 +29,9 @@ DISTANCES = {
     "‖f_t(x) − f_t^lin(x)‖: the network from its own linearisation at the start, trained alike",
     "parameter_change": "largest over the recorded steps of ‖θ_t − θ₀‖/√m, θ of the NTK parametrisation, m the width",
     "kernel_change": "‖Θ_T − Θ₀‖_F at the end of training, all pairs of outputs; training samples",
+    "training_curve": "largest over the recorded steps of the difference between two root mean square errors, over "
+    "training samples and outputs: the network's and its own linearisation's",
+    "test_curve": "the same over test samples",
 }
 """What falls with the width m, at least like m^(−1/2) for large m."""
 
@@ -39,16 +42,20 @@ class Finite:
 
     Attributes:
         distances: by name, :data:`DISTANCES`.
-        squared_error: mean over test samples and outputs of (f_t − y)² at the recorded steps.
+        squared_error: mean over samples and outputs of (f_t − y)² at the recorded steps; training and test samples.
+        linear_squared_error: the same of its linearisation.
         accuracy: share of test samples whose largest output is that of their class, at the recorded steps.
         linear_accuracy: the same of its linearisation, at the end.
+        kernel_accuracy: the same of kernel regression by its kernel at the start, from outputs 0.
         weights: W of a hidden layer in the NTK parametrisation, a corner of it, at the start and at the end.
     """
 
     distances: dict[str, float]
-    squared_error: Float[np.ndarray, " records"]
+    squared_error: Float[np.ndarray, "2 records"]
+    linear_squared_error: Float[np.ndarray, "2 records"]
     accuracy: Float[np.ndarray, " records"]
     linear_accuracy: float
+    kernel_accuracy: float
     weights: Float[np.ndarray, "2 rows columns"]
 
 
@@ -57,14 +64,14 @@ class Infinite:
     """The mean over networks of infinite width, after the same steps, and their variance.
 
     Attributes:
-        squared_error: of the mean, at the recorded steps.
-        variance: of an output over random starts, mean over test samples, at the flow's time η k.
-        accuracy: of the mean.
+        squared_error: of the mean, at the recorded steps; training and test samples.
+        variance: of an output over random starts, mean over samples; training and test samples.
+        accuracy: of the mean, on the test samples.
         step_limit: 2Z/λ_max(Θ^∞).
     """
 
-    squared_error: Float[np.ndarray, " records"]
-    variance: Float[np.ndarray, " records"]
+    squared_error: Float[np.ndarray, "2 records"]
+    variance: Float[np.ndarray, "2 records"]
     accuracy: Float[np.ndarray, " records"]
     step_limit: float
 
@@ -122,7 +129,8 @@ class WidthProblem:
         """The limit, from the kernels of training samples, of test with training samples, and of test samples alone."""
         modes, targets = DenseModes.of(own.ntk, cross.ntk), self.dataset.target_matrix
         flow = KernelRegressionFlow(modes, targets=targets, loss_scale=self.problem.loss_scale)
-        outputs = flow.after_steps(self.scenario.step_size, jnp.asarray(self.steps, dtype=float))
+        steps = jnp.asarray(self.steps, dtype=float)
+        outputs = flow.after_steps(self.scenario.step_size, steps)
         ensemble = WideEnsemble(
             modes,
             nngp=own.nngp,
@@ -131,9 +139,9 @@ class WidthProblem:
             targets=targets,
             loss_scale=self.problem.loss_scale,
         )
-        variance = ensemble.at(self.scenario.step_size * jnp.asarray(self.steps, dtype=float)).variance_test
-        error, accuracy = self._test(outputs.test)
-        return Infinite(error, np.asarray(variance.mean(axis=1)), accuracy, flow.step_limit())
+        spread = ensemble.after_steps(self.scenario.step_size, steps)
+        variance = np.stack([np.asarray(item.mean(axis=1)) for item in (spread.variance_train, spread.variance_test)])
+        return Infinite(self._errors(outputs), variance, self._accuracy(outputs.test), flow.step_limit())
 
     def finite(self, width: int, seed: int) -> Finite:
         """Train one network, and its linearisation in closed form."""
@@ -147,7 +155,11 @@ class WidthProblem:
             loss_scale=self.problem.loss_scale,
             initial=RegressionOutputs(start.logit_matrix(data.inputs), start.logit_matrix(data.test_inputs)),
         )
-        linear = flow.after_steps(scenario.step_size, jnp.asarray(self.steps, dtype=float))
+        steps = jnp.asarray(self.steps, dtype=float)
+        linear = flow.after_steps(scenario.step_size, steps)
+        # The same modes: an eigendecomposition of all outputs and samples is most of what this costs.
+        regression = KernelRegressionFlow(flow.kernel, targets=flow.targets, loss_scale=flow.loss_scale)
+        from_zero = regression.after_steps(scenario.step_size, steps[-1:])
         history = train_by_gradient_descent(
             start,
             self.problem,
@@ -162,7 +174,8 @@ class WidthProblem:
         apart = jnp.concatenate([real.train - linear.train, real.test - linear.test], axis=2)
         moved = [float(_distance(network, start)) / np.sqrt(width) for network in networks]
         limit = jnp.eye(data.classes)[:, None, :, None] * self.theta[None, :, None, :]
-        error, accuracy = self._test(real.test)
+        errors, linear_errors = self._errors(real), self._errors(linear)
+        curves = np.abs(np.sqrt(errors) - np.sqrt(linear_errors)).max(axis=1)
         last = networks[-1]
         assert isinstance(last, MLP)
         return Finite(
@@ -171,10 +184,14 @@ class WidthProblem:
                 "output_deviation": float(jnp.sqrt(jnp.max(jnp.mean(jnp.sum(apart**2, axis=1), axis=1)))),
                 "parameter_change": max(moved),
                 "kernel_change": float(jnp.linalg.norm((empirical_ntk(last, data.inputs).values - theta).ravel())),
+                "training_curve": float(curves[0]),
+                "test_curve": float(curves[1]),
             },
-            squared_error=error,
-            accuracy=accuracy,
-            linear_accuracy=float(self._test(linear.test[-1:])[1][0]),
+            squared_error=errors,
+            linear_squared_error=linear_errors,
+            accuracy=self._accuracy(real.test),
+            linear_accuracy=float(self._accuracy(linear.test[-1:])[0]),
+            kernel_accuracy=float(self._accuracy(from_zero.test)[0]),
             weights=np.stack([_corner(start), _corner(last)]),
         )
 
@@ -193,14 +210,16 @@ class WidthProblem:
         key = named_key(self.scenario.seed, "network", f"{width}", f"{seed}")
         return make_network(section, input_shape=self.dataset.inputs.shape[1:], classes=self.dataset.classes, key=key)
 
-    def _test(self, outputs: Float[Array, "records outputs tests"]) -> tuple[np.ndarray, np.ndarray]:
-        """Squared error and accuracy on the test samples."""
-        labels = self.dataset.test_labels
-        wanted = self.dataset.targets[:, labels]
-        right = jnp.argmax(outputs, axis=1) == labels
-        return np.asarray(jnp.mean((outputs - wanted) ** 2, axis=(1, 2))), np.asarray(
-            jnp.mean(right, axis=1, dtype=float)
-        )
+    def _errors(self, outputs: RegressionOutputs) -> Float[np.ndarray, "2 records"]:
+        """Mean squared errors on training and test samples."""
+        data = self.dataset
+        pairs = ((outputs.train, data.target_matrix), (outputs.test, data.targets[:, data.test_labels]))
+        return np.stack([np.asarray(jnp.mean((values - wanted) ** 2, axis=(1, 2))) for values, wanted in pairs])
+
+    def _accuracy(self, outputs: Float[Array, "records outputs tests"]) -> Float[np.ndarray, " records"]:
+        """On the test samples."""
+        right = jnp.argmax(outputs, axis=1) == self.dataset.test_labels
+        return np.asarray(jnp.mean(right, axis=1, dtype=float))
 
 
 @eqx.filter_jit

@@ -21,10 +21,16 @@ def width_tree(run: WidthRun, text: str) -> xr.DataTree:
         {
             **{name: (each, run.distances(name), "1", words) for name, words in DISTANCES.items()},
             "squared_error": (
-                (*each, "step"),
+                (*each, "samples", "step"),
                 over("squared_error"),
                 "1",
-                "mean over test samples and outputs of the squared error",
+                "mean over samples and outputs of the squared error",
+            ),
+            "linear_squared_error": (
+                (*each, "samples", "step"),
+                over("linear_squared_error"),
+                "1",
+                "the same of the network's linearisation at the start",
             ),
             "accuracy": (
                 (*each, "step"),
@@ -38,6 +44,12 @@ def width_tree(run: WidthRun, text: str) -> xr.DataTree:
                 "1",
                 "the same of the network's linearisation at the start, after the last step",
             ),
+            "kernel_accuracy": (
+                each,
+                over("kernel_accuracy"),
+                "1",
+                "the same of kernel regression by the network's kernel at the start, from outputs 0",
+            ),
             "weights": (
                 ("end", "moment", "row", "column"),
                 np.stack([_padded(row[0].weights) for row in (run.finite[0], run.finite[-1])]),
@@ -50,6 +62,7 @@ def width_tree(run: WidthRun, text: str) -> xr.DataTree:
             "width": np.array(scenario.widths),
             "seed": np.arange(scenario.seeds),
             "step": run.steps,
+            "samples": ["training", "test"],
             "end": ["smallest width", "largest width"],
             "moment": ["before", "after"],
         },
@@ -62,21 +75,20 @@ def width_tree(run: WidthRun, text: str) -> xr.DataTree:
                 {
                     "time": (("step",), scenario.step_size * run.steps, unit, "step size times steps"),
                     "squared_error": (
-                        ("step",),
+                        ("samples", "step"),
                         run.infinite.squared_error,
                         "1",
-                        "mean over test samples and outputs of the squared error of the mean of networks of infinite "
-                        "width",
+                        "mean over samples and outputs of the squared error of the mean of networks of infinite width",
                     ),
                     "ensemble_variance": (
-                        ("step",),
+                        ("samples", "step"),
                         run.infinite.variance,
                         "1",
-                        "variance of an output over random starts at infinite width, mean over test samples",
+                        "variance of an output over random starts at infinite width, mean over samples",
                     ),
                     "accuracy": (("step",), run.infinite.accuracy, "1", "accuracy of the mean on the test samples"),
                 },
-                {"step": run.steps},
+                {"samples": ["training", "test"], "step": run.steps},
             ),
             "/fits": dataset(
                 {

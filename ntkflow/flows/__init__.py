@@ -17,6 +17,7 @@ from ntkflow.flows.hyperbolic import HyperbolicFlow, HyperbolicState
 from ntkflow.flows.initial_states import random_state, unbalanced_state, zero_invariant_state
 from ntkflow.flows.invariant import InvariantSides
 from ntkflow.flows.invariant_law import AbstractInvariantLawFlow, AccountedFlow, AccountedState
+from ntkflow.flows.kernel_classification import KernelClassificationFlow
 from ntkflow.flows.kernel_modes import AbstractKernelModes
 from ntkflow.flows.kernel_regression import KernelRegressionFlow, RegressionOutputs
 from ntkflow.flows.linearized import LinearizedFlow
@@ -85,6 +86,7 @@ __all__ = [
     "InvariantFlow",
     "InvariantSides",
     "InvariantState",
+    "KernelClassificationFlow",
     "KernelRegressionFlow",
     "LinearizedFlow",
     "MatrixBlockFlow",

@@ -148,20 +148,34 @@ class CrossEntropyOutputFlow(AbstractFlow[Array]):
 def softmax_residual(
     logits: Float[Array, "outputs samples"], targets: Float[Array, "outputs classes"]
 ) -> Float[Array, "outputs samples"]:
-    """softmax p of each column minus its class's target y, as (1 − y)p − y(1 − p), with 1 − p the sum of the others.
-
-    p − 1 of a label that is nearly certain would be all rounding; so R keeps its digits as it goes to 0.
-    """
-    share, labels = jax.nn.softmax(logits, axis=0), _per_sample(logits, targets)
-    others = (1 - jnp.eye(logits.shape[0])) @ share
-    return (1 - labels) * share - labels * others
+    """softmax p of each column minus its class's target; samples sorted by class."""
+    return softmax_difference(logits, _per_sample(logits, targets))
 
 
 def cross_entropy(
     logits: Float[Array, "outputs samples"], targets: Float[Array, "outputs classes"]
 ) -> Float[Array, ""]:
     """−Σ_i y_iᵀ log softmax(f_i), over samples sorted by class."""
-    return -jnp.sum(_per_sample(logits, targets) * jax.nn.log_softmax(logits, axis=0))
+    return cross_entropy_of(logits, _per_sample(logits, targets))
+
+
+def softmax_difference(
+    logits: Float[Array, "outputs samples"], labels: Float[Array, "outputs samples"]
+) -> Float[Array, "outputs samples"]:
+    """softmax p of each column minus its target y, as (1 − y)p − y(1 − p), with 1 − p the sum of the others.
+
+    p − 1 of a label that is nearly certain would be all rounding; so R keeps its digits as it goes to 0.
+    """
+    share = jax.nn.softmax(logits, axis=0)
+    others = (1 - jnp.eye(logits.shape[0])) @ share
+    return (1 - labels) * share - labels * others
+
+
+def cross_entropy_of(
+    logits: Float[Array, "outputs samples"], labels: Float[Array, "outputs samples"]
+) -> Float[Array, ""]:
+    """−Σ_i y_iᵀ log softmax(f_i), a target for every sample."""
+    return -jnp.sum(labels * jax.nn.log_softmax(logits, axis=0))
 
 
 def distributions_for(
@@ -170,10 +184,14 @@ def distributions_for(
     """The targets given, or the identity. Raises ``ValueError`` if their number is wrong or one is no distribution."""
     targets = targets_for(kernel, targets)
     if not isinstance(targets, Tracer):
-        values = np.asarray(targets)
-        if values.min() < 0 or np.max(np.abs(values.sum(axis=0) - 1)) > 1e-12:
-            raise ValueError("cross-entropy needs targets that are not negative and sum to 1 over the outputs")
+        check_distributions(np.asarray(targets))
     return targets
+
+
+def check_distributions(targets: np.ndarray) -> None:
+    """Raises ``ValueError`` where a column is no distribution."""
+    if targets.min() < 0 or np.max(np.abs(targets.sum(axis=0) - 1)) > 1e-12:
+        raise ValueError("cross-entropy needs targets that are not negative and sum to 1 over the outputs")
 
 
 def _positive_definite(kernel: BlockKernel) -> bool:

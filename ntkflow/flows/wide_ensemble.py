@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from ntkflow.flows.dense_modes import DenseModes
 from ntkflow.flows.kernel_regression import KernelRegressionFlow
-from ntkflow.flows.spectral_factors import flow_sums
+from ntkflow.flows.spectral_factors import descent_sums, flow_sums
 
 
 class EnsembleOutputs(eqx.Module):
@@ -91,6 +91,19 @@ class WideEnsemble(eqx.Module):
         """Mean and variance at all given times, finite ones; :meth:`limit` is t → ∞."""
         return _at(self, times)
 
+    def after_steps(self, step_size: float, steps: Float[Array, " steps"], momentum: float = 0.0) -> EnsembleOutputs:
+        """Mean and variance after all given numbers of steps of gradient descent, exact.
+
+        Args:
+            step_size: η.
+            steps: each k, as floats.
+            momentum: β, as in :meth:`ntkflow.flows.KernelRegressionFlow.after_steps`.
+
+        Raises:
+            ValueError: a β outside [0, 1).
+        """
+        return _after(self, jnp.asarray(step_size, dtype=float), steps, momentum)
+
     def limit(self) -> EnsembleOutputs:
         """Mean and variance as t → ∞."""
         moved = self.modes.eigenvalues > 0
@@ -129,3 +142,16 @@ def _at(ensemble: WideEnsemble, times: Float[Array, " times"]) -> EnsembleOutput
     return jax.lax.map(
         lambda time: _outputs(ensemble, flow_sums(regression.rates, time) / regression.loss_scale), times
     )
+
+
+@eqx.filter_jit
+def _after(
+    ensemble: WideEnsemble, step_size: Float[Array, ""], steps: Float[Array, " steps"], momentum: float
+) -> EnsembleOutputs:
+    regression = ensemble.regression
+
+    def after(count: Float[Array, ""]) -> EnsembleOutputs:
+        sums = descent_sums(step_size * regression.rates, count, momentum)
+        return _outputs(ensemble, step_size / regression.loss_scale * sums)
+
+    return jax.lax.map(after, steps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from ntkflow.report.axes import time_label
 from ntkflow.report.drawing import Drawing
@@ -15,7 +16,12 @@ _TITLES = {
     "output_deviation": "outputs from\nthe linearisation",
     "parameter_change": "parameters moved\n‖θ − θ₀‖/√m",
     "kernel_change": "kernel moved\n‖Θ − Θ₀‖",
+    "training_curve": "training error from\nthe linearisation's",
+    "test_curve": "test error from\nthe linearisation's",
 }
+
+
+_ERRORS = ("squared_error", "linear_squared_error")
 
 
 def width_drawings(tree: xr.DataTree) -> tuple[Drawing, ...]:
@@ -30,10 +36,11 @@ def width_drawings(tree: xr.DataTree) -> tuple[Drawing, ...]:
         ),
         Drawing(
             "training",
-            "Test error of real networks and of infinite width",
-            "Mean squared error over test samples and outputs against gradient-flow time η·step. Dots with bars: mean "
-            "over seeds and twice its standard error. Line: expected of a network of infinite width, the error of the "
-            "mean and the variance over starts together. Dashed: of the mean alone.",
+            "Errors of real networks and of infinite width",
+            "Mean squared error over samples and outputs against gradient-flow time η·step, training samples on the "
+            "left, test samples on the right. Dots with bars: mean over seeds and twice its standard error. Thin "
+            "lines: the same networks' linearisations, mean over seeds. Line: expected of a network of infinite "
+            "width, the error of the mean and the variance over starts together. Dashed: of the mean alone.",
             lambda: _training(tree),
         ),
         Drawing(
@@ -49,8 +56,8 @@ def width_drawings(tree: xr.DataTree) -> tuple[Drawing, ...]:
 def _distances(tree: xr.DataTree) -> Figure:
     networks, fits = tree["networks"].to_dataset(), tree["fits"].to_dataset()
     widths = networks["width"].to_numpy().astype(float)
-    figure = Figure(figsize=(9.6, 3.1))
-    for axes, (name, title) in zip(figure.subplots(1, len(_TITLES)), _TITLES.items(), strict=True):
+    figure = Figure(figsize=(7.8, 5.6))
+    for axes, (name, title) in zip(figure.subplots(2, 3).flat, _TITLES.items(), strict=True):
         values, law = networks[name].to_numpy(), fits.sel(distance=name)
         axes.plot(np.repeat(widths, values.shape[1]), values.reshape(-1), ".", color=colour("blue"), markersize=4)
         axes.plot(widths, float(law["factor"]) * widths ** float(law["exponent"]), color=colour("blue"), linewidth=1.2)
@@ -58,6 +65,8 @@ def _distances(tree: xr.DataTree) -> Figure:
         axes.plot(widths, end * (widths / widths[-1]) ** -0.5, color=colour("grey"), linestyle=":")
         low, high = law["exponent_interval"].to_numpy()
         axes.set(xscale="log", yscale="log", xlabel="width")
+        axes.set_xticks(widths, [f"{width:.0f}" for width in widths], rotation=45)
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.set_title(f"{title}\n{float(law['exponent']):.2f}  [{low:.2f}, {high:.2f}]", fontsize=9)
     return figure
 
@@ -66,30 +75,34 @@ def _training(tree: xr.DataTree) -> Figure:
     networks, theory = tree["networks"].to_dataset(), tree["theory"].to_dataset()
     times = theory["time"].to_numpy()
     times = np.maximum(times, times[1] / 2)
-    figure = Figure()
-    axes = figure.subplots()
+    figure = Figure(figsize=(9.6, 4.2))
     widths = networks["width"].to_numpy()
     chosen = sorted({0, len(widths) // 2, len(widths) - 1})
-    for index, ink in zip(chosen, ("orange", "sky", "blue"), strict=False):
-        values = networks["squared_error"].to_numpy()[index]
-        error = 2 * values.std(axis=0, ddof=1) / np.sqrt(len(values))
-        shift = 1 + 0.04 * (index - len(widths) // 2) / len(widths)
-        axes.errorbar(
-            times * shift,
-            values.mean(axis=0),
-            error,
-            fmt="o",
-            markersize=3.5,
-            linewidth=1,
-            color=colour(ink),
-            label=f"width {widths[index]}",
-        )
-    mean, variance = theory["squared_error"].to_numpy(), theory["ensemble_variance"].to_numpy()
-    axes.plot(times, mean + variance, color=colour("vermillion"), label="infinite width")
-    axes.plot(times, mean, color=colour("vermillion"), linestyle="--", linewidth=1, label="mean of many")
     label = time_label(str(tree["scenario"].attrs["loss_scale"]))
-    axes.set(xscale="log", yscale="log", xlabel=label, ylabel="mean squared test error")
-    axes.legend()
+    for axes, samples in zip(figure.subplots(1, 2), ("training", "test"), strict=True):
+        real, linear = (networks[name].sel(samples=samples).to_numpy() for name in _ERRORS)
+        for index, ink in zip(chosen, ("orange", "sky", "blue"), strict=False):
+            values = real[index]
+            error = 2 * values.std(axis=0, ddof=1) / np.sqrt(len(values))
+            shift = 1 + 0.04 * (index - len(widths) // 2) / len(widths)
+            axes.errorbar(
+                times * shift,
+                values.mean(axis=0),
+                error,
+                fmt="o",
+                markersize=3.5,
+                linewidth=1,
+                color=colour(ink),
+                label=f"width {widths[index]}",
+            )
+            axes.plot(times, linear[index].mean(axis=0), color=colour(ink), linewidth=0.9)
+        mean, variance = (
+            theory[name].sel(samples=samples).to_numpy() for name in ("squared_error", "ensemble_variance")
+        )
+        axes.plot(times, mean + variance, color=colour("vermillion"), label="infinite width")
+        axes.plot(times, mean, color=colour("vermillion"), linestyle="--", linewidth=1, label="mean of many")
+        axes.set(xscale="log", yscale="log", xlabel=label, ylabel=f"mean squared {samples} error")
+        axes.legend()
     return figure
 
 

@@ -28,6 +28,14 @@ DIGITS = (
 )
 """The tiny problem of the other tests, which have compiled for its shapes."""
 
+WIDTHS = (
+    "data={source: digits, classes: 3, samples_per_class: 4, labels: zero_centred}",
+    "test_samples_per_class=5",
+    "widths=[16, 32]",
+    "seeds=2",
+    "steps=30",
+)
+
 REDUCED = {
     "collapse_digits": (*COLLAPSE, "checkpoints.snapshots=[0, 1]"),
     "collapse_mnist5k": COLLAPSE,
@@ -53,13 +61,9 @@ REDUCED = {
         "time={end: 300.0, points: 20}",
         "descent.steps=500",
     ),
-    "width": (
-        "data={source: digits, classes: 3, samples_per_class: 4, labels: zero_centred}",
-        "test_samples_per_class=5",
-        "widths=[16, 32]",
-        "seeds=2",
-        "steps=30",
-    ),
+    "width": WIDTHS,
+    "width_smooth": WIDTHS,
+    "width_mnist5k": WIDTHS,
     "cntk_digits": (
         "data={source: digits, classes: 3, samples_per_class: 3, labels: zero_centred}",
         "test_samples_per_class=2",

@@ -20,10 +20,12 @@ from ntkflow.scenario import load_scenario
 NAMES = sorted(path.stem for path in SCENARIOS.glob("*.yaml"))
 
 _COLLAPSE = {"/training", "/losses", "/collapse", "/invariant", "/cost", "/scenario"}
-SAME = {"collapse_mnist5k": "collapse_digits"}
+_WIDTHS = {"/networks", "/theory", "/fits", "/scenario"}
+SAME = {"collapse_mnist5k": "collapse_digits", "width_mnist5k": "width"}
 """At its reduced size the one is the other."""
-SLOW = {"ladder", *SAME}
-"""The ladder is `digits` with more models to compile; tests/comparison/test_rungs.py has them all."""
+SLOW = {"ladder", "width_smooth", *SAME}
+"""The ladder is `digits` with more models to compile; tests/comparison/test_rungs.py has them all. `width_smooth` has
+another activation than `width`."""
 RUN = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in NAMES]
 
 GROUPS = {
@@ -35,7 +37,9 @@ GROUPS = {
     "regression": {"/theory", "/descent", "/scenario"},
     "infinite_width": {"/theory", "/descent", "/scenario"},
     "cntk_digits": {"/theory", "/scenario"},
-    "width": {"/networks", "/theory", "/fits", "/scenario"},
+    "width": _WIDTHS,
+    "width_mnist5k": _WIDTHS,
+    "width_smooth": _WIDTHS,
     "kernel": {"/training", "/logits", "/features", "/scenario"},
     "hyperbola": {"/theory", "/scenario"},
     "imbalance": {"/theory", "/scenario"},
@@ -55,6 +59,8 @@ STAGES = {
     "infinite_width": ["kernel", "closed forms", "writing"],
     "cntk_digits": ["kernel", "closed forms", "writing"],
     "width": ["infinite width", "networks", "writing"],
+    "width_mnist5k": ["infinite width", "networks", "writing"],
+    "width_smooth": ["infinite width", "networks", "writing"],
     "kernel": ["training", "measuring kernels", "writing"],
     "hyperbola": ["integrating", "writing"],
     "imbalance": ["integrating", "writing"],

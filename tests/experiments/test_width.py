@@ -103,13 +103,16 @@ def test_one_network_by_hand(tree: xr.DataTree) -> None:
 
     descend, linear_descend = step_of(loss), step_of(linear_loss)
     recorded = set(networks["step"].to_numpy().tolist())
-    theta, lin, deviation, change = start, start, 0.0, 0.0
+    theta, lin, deviation, change, errors = start, start, 0.0, 0.0, []
+    wanted = jnp.concatenate([targets, jnp.asarray(samples()[2])], axis=1)
     for step in range(STEPS + 1):
         if step in recorded:
             apart = forward(theta, both) - linear(lin)
             deviation = max(deviation, float(jnp.sqrt(jnp.mean(jnp.sum(apart**2, axis=0)))))
             squares = sum(float(jnp.sum((one - other) ** 2)) for one, other in zip(theta, start, strict=True))
             change = max(change, np.sqrt(squares / width))
+            misses = [(forward(theta, both) - wanted) ** 2, (linear(lin) - wanted) ** 2]
+            errors.append([[float(part.mean()) for part in (miss[:, :SAMPLES], miss[:, SAMPLES:])] for miss in misses])
         if step < STEPS:
             theta, lin = descend(theta), linear_descend(lin)
 
@@ -126,8 +129,23 @@ def test_one_network_by_hand(tree: xr.DataTree) -> None:
         "kernel_error": np.linalg.norm(kernel(start) - limit) / np.linalg.norm(limit),
         "kernel_change": np.linalg.norm(kernel(theta) - kernel(start)),
     }
+    curves = np.array(errors).T
+    apart = np.abs(np.sqrt(curves[:, 0]) - np.sqrt(curves[:, 1])).max(axis=1)
+    expected |= {"training_curve": apart[0], "test_curve": apart[1]}
     for name, value in expected.items():
-        assert float(networks[name]) == pytest.approx(value, rel=1e-8), name
+        assert float(networks[name]) == pytest.approx(value, rel=1e-7), name
+    np.testing.assert_allclose(networks["squared_error"], curves[:, 0], rtol=1e-9)
+    np.testing.assert_allclose(networks["linear_squared_error"], curves[:, 1], rtol=1e-9)
+    # The same steps from outputs 0, on the kernel at the start.
+    whole = jax.tree.leaves(jax.jacobian(lambda item: forward(item, both))(start))
+    rows = np.concatenate([np.asarray(row).reshape(OUTPUTS, len(both), -1) for row in whole], axis=2)
+    coefficients = np.zeros((OUTPUTS, SAMPLES))
+    gram = np.einsum("kip,sjp->kisj", rows, rows[:, :SAMPLES])
+    for _ in range(STEPS):
+        residual = np.einsum("kisj,sj->ki", gram[:, :SAMPLES], coefficients) - np.asarray(targets)
+        coefficients -= STEP / Z * residual
+    chosen = np.argmax(np.einsum("kisj,sj->ki", gram[:, SAMPLES:], coefficients), axis=0)
+    assert float(networks["kernel_accuracy"]) == np.mean(chosen == np.argmax(samples()[2], axis=0))
 
 
 def test_the_limit_is_kernel_regression(tree: xr.DataTree) -> None:
@@ -140,8 +158,11 @@ def test_the_limit_is_kernel_regression(tree: xr.DataTree) -> None:
     for _ in range(STEPS):
         coefficients += STEP / Z * (targets - coefficients @ theta)
     error = np.mean((coefficients @ rows.T - wanted) ** 2)
-    assert float(tree["theory"]["squared_error"][-1]) == pytest.approx(error, rel=1e-9)
-    assert float(tree["theory"]["ensemble_variance"][0]) == pytest.approx(
+    theory = tree["theory"].to_dataset()
+    assert float(theory["squared_error"].sel(samples="test")[-1]) == pytest.approx(error, rel=1e-9)
+    fitted = np.mean((coefficients @ theta - targets) ** 2)
+    assert float(theory["squared_error"].sel(samples="training")[-1]) == pytest.approx(fitted, rel=1e-9)
+    assert float(theory["ensemble_variance"].sel(samples="test")[0]) == pytest.approx(
         float(np.mean(np.asarray(kernel.diagonals(test).nngp))), rel=1e-9
     )
 

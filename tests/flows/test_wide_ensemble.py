@@ -84,6 +84,27 @@ def test_sampled_starts(ridge: float) -> None:
         assert np.max(np.abs(error) / (spread**2 * np.sqrt(2 / draws) + 1e-9)) <= 4.5
 
 
+@pytest.mark.parametrize("momentum", [0.0, 0.6])
+def test_steps_of_descent(momentum: float) -> None:
+    """f(X) and f(x) are affine in f₀: the map by plain loops on every unit vector, and its covariance."""
+    step, steps, ridge = 0.3, 9, 0.2
+    found = ensemble(THETA, ridge).after_steps(step, jnp.asarray([0.0, steps]), momentum)
+    everywhere = np.concatenate([np.eye(N + TESTS), np.zeros((1, N + TESTS))])
+    for output, targets in enumerate(np.asarray(TARGETS)):
+        # One start a row, and the start 0, whose end is the mean.
+        coefficients = velocity = np.zeros((N + TESTS + 1, N))
+        for _ in range(steps):
+            residual = everywhere[:, :N] + coefficients @ THETA[:N, :N] - targets
+            velocity = momentum * velocity - step / Z * (residual + ridge * coefficients)
+            coefficients = coefficients + velocity
+        ends = everywhere + coefficients @ THETA[:N]
+        linear = ends[:-1] - ends[-1]
+        variance = np.diag(linear.T @ NNGP @ linear)
+        np.testing.assert_allclose(np.r_[found.mean_train[1, output], found.mean_test[1, output]], ends[-1], rtol=1e-10)
+        np.testing.assert_allclose(np.r_[found.variance_train[1], found.variance_test[1]], variance, rtol=1e-9)
+    np.testing.assert_allclose(found.variance_test[0], np.diag(NNGP)[N:], rtol=1e-12)
+
+
 def test_the_start_is_the_process_itself() -> None:
     found = ensemble(THETA).at(TIMES[:1])
     assert not np.any(found.mean_test)
