@@ -16,7 +16,7 @@ from ntkflow.data import Dataset
 from ntkflow.experiments.networks import make_network
 from ntkflow.experiments.outcome import Outcome
 from ntkflow.experiments.regression_kernel import MadeKernel, made_kernel
-from ntkflow.experiments.regression_run import EnsembleVariance, Fit, RegressionRun, observe
+from ntkflow.experiments.regression_run import DepthLimit, EnsembleVariance, Fit, Observed, RegressionRun, observe
 from ntkflow.experiments.regression_summary import regression_summary
 from ntkflow.experiments.regression_tree import regression_tree
 from ntkflow.experiments.settings import named_key, time_grid
@@ -71,14 +71,19 @@ def run_regression(scenario: schema.RegressionScenario, *, folder: Path, text: s
             key=named_key(scenario.seed, "network"),
         )
     kernel = made_kernel(scenario.kernel, dataset, network)
-    flow = KernelRegressionFlow(
-        kernel.modes,
-        targets=dataset.target_matrix,
-        loss_scale=loss_scale,
-        initial=_initial(scenario, dataset, network),
-        ridge=scenario.ridge,
-        classes=dataset.classes,
-    )
+    initial = _initial(scenario, dataset, network)
+
+    def flow_by(modes: DenseModes) -> KernelRegressionFlow:
+        return KernelRegressionFlow(
+            modes,
+            targets=dataset.target_matrix,
+            loss_scale=loss_scale,
+            initial=initial,
+            ridge=scenario.ridge,
+            classes=dataset.classes,
+        )
+
+    flow = flow_by(kernel.modes)
     progress("kernel", 1, 1)
     measured = time.perf_counter()
 
@@ -91,10 +96,14 @@ def run_regression(scenario: schema.RegressionScenario, *, folder: Path, text: s
         z=describe_loss_scale(scenario.loss_scale, loss_scale),
         times=np.asarray(times),
         at_times=observe(flow, dataset, flow.at(times)),
-        limit=observe(flow, dataset, jax.tree.map(lambda leaf: leaf[None], flow.limit())),
+        limit=_limit(flow, dataset),
         descent=None if scenario.descent is None else _descent(scenario.descent, flow, dataset),
         distance_from_shared=kernel.distance_from_shared,
         ensemble=None if kernel.covariances is None else _ensemble(scenario, kernel, flow, times),
+        depths=tuple(
+            DepthLimit(layers, _limit(flow_by(modes), dataset), int(jnp.sum(modes.eigenvalues > 0)))
+            for layers, modes in kernel.by_depth
+        ),
     )
     tree = regression_tree(run, text)
     progress("closed forms", 1, 1)
@@ -127,6 +136,10 @@ def _ensemble(
         np.stack([np.asarray(part.mean(axis=1)) for part in (found.variance_train, found.variance_test)], axis=1),
         np.array([float(part.mean()) for part in (limit.variance_train, limit.variance_test)]),
     )
+
+
+def _limit(flow: KernelRegressionFlow, dataset: Dataset) -> Observed:
+    return observe(flow, dataset, jax.tree.map(lambda leaf: leaf[None], flow.limit()))
 
 
 def _initial(scenario: schema.RegressionScenario, dataset: Dataset, network: MLP | None) -> RegressionOutputs | None:

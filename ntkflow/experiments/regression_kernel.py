@@ -36,11 +36,13 @@ class MadeKernel:
         modes: by eigenspaces.
         distance_from_shared: ‖Θ − I ⊗ K‖_F/‖Θ‖_F of an empirical kernel, K the mean over outputs of Θ_kk.
         covariances: of an infinitely wide network's outputs at the start.
+        by_depth: hidden layers of shallower networks of infinite width, and their kernels.
     """
 
     modes: DenseModes
     distance_from_shared: float | None = None
     covariances: Covariances | None = None
+    by_depth: tuple[tuple[int, DenseModes], ...] = ()
 
 
 def made_kernel(kernel: schema.RegressionKernel, dataset: Dataset, network: MLP | None) -> MadeKernel:
@@ -90,25 +92,46 @@ def _infinite(section: schema.InfiniteMLP | schema.InfiniteCNN, dataset: Dataset
     made = infinite_kernel(section)
     if isinstance(made, ConvolutionalKernel):
         dataset = dataset.as_images()
-    own, rows, alone = infinite_kernels(made, dataset)
     last = section.trained == "last_layer"
+
+    def modes(own: KernelPair, rows: KernelPair) -> DenseModes:
+        return DenseModes.of(*((own.nngp, rows.nngp) if last else (own.ntk, rows.ntk)))
+
+    if not section.depths:
+        own, rows, alone = infinite_kernels(made, dataset)
+        return MadeKernel(modes(own, rows), covariances=(own.nngp, rows.nngp, alone.nngp))
+    every, every_rows, alone = infinite_kernels(made, dataset, every_depth=True)
+    # A fully connected network of depth 1 has no hidden layer, and is the first there.
+    first = 1 if isinstance(made, ConvolutionalKernel) else 0
+
+    def of(pair: KernelPair, layers: int) -> KernelPair:
+        return KernelPair(pair.nngp[layers - first], pair.ntk[layers - first])
+
+    own, rows = of(every, section.hidden_layers), of(every_rows, section.hidden_layers)
     return MadeKernel(
-        DenseModes.of(*((own.nngp, rows.nngp) if last else (own.ntk, rows.ntk))),
+        modes(own, rows),
         covariances=(own.nngp, rows.nngp, alone.nngp),
+        by_depth=tuple((layers, modes(of(every, layers), of(every_rows, layers))) for layers in section.depths),
     )
 
 
 def infinite_kernels(
-    kernel: FullyConnectedKernel | ConvolutionalKernel, dataset: Dataset
+    kernel: FullyConnectedKernel | ConvolutionalKernel, dataset: Dataset, *, every_depth: bool = False
 ) -> tuple[KernelPair, KernelPair, KernelPair]:
     """Kernels of training samples, of test with training samples, and of each test sample with itself.
+
+    Args:
+        kernel: of which network.
+        dataset: the samples.
+        every_depth: the first two of shallower networks too, as ``every_depth`` of the kernel gives them.
 
     Raises:
         DataError: samples that the kernel is not defined for.
     """
     train, test = dataset.inputs, dataset.test_inputs
+    of = kernel.every_depth if every_depth else kernel.kernels
     try:
-        return kernel.kernels(train), kernel.kernels(test, train), kernel.diagonals(test)
+        return of(train), of(test, train), kernel.diagonals(test)
     except ValueError as error:
         raise DataError(
             f"the kernel is not defined on these samples: {error}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import equinox as eqx
 import jax
@@ -61,6 +62,15 @@ class EnsembleVariance:
 
 
 @dataclasses.dataclass(frozen=True)
+class DepthLimit:
+    """Of a network of infinite width with another number of hidden layers: errors as t → ∞, one moment, and rank."""
+
+    hidden_layers: int
+    limit: Observed
+    rank: int
+
+
+@dataclasses.dataclass(frozen=True)
 class RegressionRun:
     """Everything a regression found.
 
@@ -75,6 +85,7 @@ class RegressionRun:
         descent: errors after steps, if asked for.
         distance_from_shared: ‖Θ − I ⊗ K‖_F/‖Θ‖_F of an empirical kernel, K the mean over outputs of Θ_kk.
         ensemble: of an infinitely wide network; None for other kernels.
+        depths: of infinitely wide networks of other depths, if asked for.
     """
 
     scenario: schema.RegressionScenario
@@ -87,6 +98,7 @@ class RegressionRun:
     descent: Fit | None
     distance_from_shared: float | None
     ensemble: EnsembleVariance | None = None
+    depths: tuple[DepthLimit, ...] = ()
 
     @property
     def eigenvalues(self) -> np.ndarray:
@@ -120,6 +132,12 @@ class RegressionRun:
         there = self.eigenvalues[self.eigenvalues > 0]
         shares = there / there.sum()
         return float(np.exp(-np.sum(shares * np.log(shares)))) if there.size else 0.0
+
+
+def joined(moments: Sequence[Observed]) -> Observed:
+    """Several moments as one."""
+    names = [field.name for field in dataclasses.fields(Observed)]
+    return Observed(*(np.concatenate([getattr(one, name) for one in moments]) for name in names))
 
 
 def observe(flow: KernelRegressionFlow, data: Dataset, outputs: RegressionOutputs) -> Observed:

@@ -23,7 +23,7 @@ def regression_summary(run: RegressionRun) -> Summary:
         kind="regression",
         statements=((description,) if description else ()) + (_what(run),),
         quantities=_quantities(run),
-        tables=(_moments(run),),
+        tables=(_moments(run), *_depths(run)),
         warnings=_warnings(run),
     )
 
@@ -191,6 +191,45 @@ def _row(label: str, time: float, observed: Observed, index: int, run: Regressio
         float(accuracies[0]),
         float(accuracies[1]),
         _accuracy_error(observed, run.dataset.test_labels.size)[index],
+    )
+
+
+def _depths(run: RegressionRun) -> tuple[Table, ...]:
+    """Of networks of other depths, if asked for."""
+    if not run.depths:
+        return ()
+    tests = run.dataset.test_labels.size
+    rows = tuple(
+        (
+            str(one.hidden_layers),
+            float(one.limit.squared_error[0, 0]),
+            float(one.limit.squared_error[0, 1]),
+            float(one.limit.squared_error_se[0, 1]),
+            float(one.limit.accuracy[0, 1]),
+            _accuracy_error(one.limit, tests)[0],
+            float(one.rank),
+        )
+        for one in run.depths
+    )
+    return (
+        Table(
+            "By depth, in the limit",
+            (
+                Column("hidden layers", "", "Of the network of infinite width; all else is as above."),
+                Column("train error", "1", "Mean over training samples and outputs of (f − y)², as t → ∞."),
+                Column("test error", "1", "The same over test samples."),
+                Column("± test error", "1", "Its standard error over test samples."),
+                Column("test accuracy", "1", "Share of test samples whose largest output is that of their class."),
+                Column("± test accuracy", "1", "Its standard error √(p(1 − p)/M) over M test samples."),
+                Column(
+                    "rank",
+                    "1",
+                    "Eigenvalues above rounding: below the number of training samples depth has made samples alike.",
+                ),
+            ),
+            rows,
+            "All depths see the same samples, so they differ by less than these errors suggest.",
+        ),
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from ntkflow.experiments.outcome import Variable, dataset, scenario_group
-from ntkflow.experiments.regression_run import Observed, RegressionRun
+from ntkflow.experiments.regression_run import Observed, RegressionRun, joined
 from ntkflow.kernels import EIGENSPACES
 
 _SETS = ["train", "test"]
@@ -55,6 +55,15 @@ def regression_tree(run: RegressionRun, text: str) -> xr.DataTree:
             },
             {"set": _SETS, "part": list(EIGENSPACES), "step": run.descent.steps},
         )
+    if run.depths:
+        groups["/depths"] = dataset(
+            _errors("hidden_layers", joined([one.limit for one in run.depths]), "as t → ∞"),
+            {
+                "set": _SETS,
+                "part": list(EIGENSPACES),
+                "hidden_layers": np.array([one.hidden_layers for one in run.depths]),
+            },
+        ).assign_attrs(test_samples=int(run.dataset.test_labels.size))
     return xr.DataTree.from_dict(groups)
 
 

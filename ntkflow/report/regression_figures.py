@@ -37,6 +37,7 @@ def regression_drawings(tree: xr.DataTree) -> tuple[Drawing, ...]:
             lambda: _accuracy(tree),
         ),
         *_ensemble_drawings(tree),
+        *_depth_drawings(tree),
         Drawing(
             "spectrum",
             "Spectrum of the kernel",
@@ -70,6 +71,33 @@ def _ensemble_drawings(tree: xr.DataTree) -> tuple[Drawing, ...]:
             lambda: _ensemble(tree),
         ),
     )
+
+
+def _depth_drawings(tree: xr.DataTree) -> tuple[Drawing, ...]:
+    """Where several depths were asked for."""
+    if "depths" not in tree:
+        return ()
+    return (
+        Drawing(
+            "depths",
+            "Accuracy by depth",
+            "Share of test samples whose largest output is that of their class as t → ∞ against the number of hidden "
+            "layers, with one standard error over test samples.",
+            lambda: _depths(tree),
+        ),
+    )
+
+
+def _depths(tree: xr.DataTree) -> Figure:
+    depths = tree["depths"].to_dataset().sel(set="test")
+    layers, shares = depths["hidden_layers"].to_numpy(), depths["accuracy"].to_numpy()
+    error = np.sqrt(shares * (1 - shares) / int(tree["depths"].attrs["test_samples"]))
+    figure = Figure()
+    axes = figure.subplots()
+    axes.errorbar(layers, shares, error, fmt="o-", markersize=4, linewidth=1.2, color=colour("vermillion"))
+    axes.set(xlabel="hidden layers", ylabel="test accuracy as t → ∞")
+    axes.set_xticks(layers, [str(item) for item in layers])
+    return figure
 
 
 def _ensemble(tree: xr.DataTree) -> Figure:

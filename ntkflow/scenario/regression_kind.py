@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -47,6 +48,19 @@ class InfiniteNetwork(Model):
         default="all_layers",
         description="all_layers: by the NTK. last_layer: by the NNGP, Gaussian-process regression.",
     )
+    depths: Annotated[tuple[PositiveInt, ...], Field(strict=False)] = Field(
+        default=(),
+        description="Hidden layers of further networks for a table by depth, rising, none above hidden_layers: their "
+        "kernels come with the deepest.",
+    )
+
+    @model_validator(mode="after")
+    def _rising_depths(self) -> InfiniteNetwork:
+        if any(later <= earlier for earlier, later in pairwise(self.depths)):
+            raise ValueError(f"depths must increase, but are {', '.join(map(str, self.depths))}")
+        if self.depths and self.depths[-1] > self.hidden_layers:
+            raise ValueError(f"depths must not exceed hidden_layers, {self.hidden_layers}, but go to {self.depths[-1]}")
+        return self
 
 
 class InfiniteMLP(InfiniteNetwork):

@@ -67,7 +67,8 @@ REDUCED = {
     "cntk_digits": (
         "data={source: digits, classes: 3, samples_per_class: 3, labels: zero_centred}",
         "test_samples_per_class=2",
-        "kernel.hidden_layers=1",
+        "kernel.hidden_layers=2",
+        "kernel.depths=[1, 2]",
         "time={end: 300.0, points: 20}",
     ),
     "kernel": (

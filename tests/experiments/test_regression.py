@@ -20,7 +20,7 @@ from ntkflow.errors import DataError, ScenarioError
 from ntkflow.experiments import Outcome, experiment
 from ntkflow.experiments.settings import named_key
 from ntkflow.experiments.sources import choose_test_samples, load_dataset
-from ntkflow.kernels.infinite import ConvolutionalKernel, Erf, FullyConnectedKernel
+from ntkflow.kernels.infinite import ConvolutionalKernel, Erf, FullyConnectedKernel, KernelPair
 from ntkflow.networks import MLP
 from ntkflow.scenario import RegressionScenario, load_scenario
 
@@ -231,6 +231,11 @@ def test_an_ill_conditioned_limit_is_warned_about() -> None:
 def test_what_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match="initial: network needs the empirical kernel, but the linear kernel"):
         load_scenario(PATH, ("kernel={kind: linear}",))
+    infinite = "kind: infinite_mlp, activation: relu, hidden_layers: 2"
+    with pytest.raises(ScenarioError, match="depths must increase, but are 2, 1"):
+        load_scenario(PATH, (f"kernel={{{infinite}, depths: [2, 1]}}", "initial=zero"))
+    with pytest.raises(ScenarioError, match="depths must not exceed hidden_layers, 2, but go to 3"):
+        load_scenario(PATH, (f"kernel={{{infinite}, depths: [1, 3]}}", "initial=zero"))
     with pytest.raises(ScenarioError, match=r"descent\.momentum"):
         load_scenario(PATH, ("descent.momentum=1.0",))
     with pytest.raises(DataError, match=r"left for testing, fewer than the 400 asked for"):
@@ -242,23 +247,29 @@ def test_what_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("trained", "kind"), [("all_layers", "infinite_mlp"), ("last_layer", "infinite_cnn")])
 def test_kernels_of_infinite_width(trained: str, kind: str) -> None:
-    """The limit, the spread over starts and the bound, from the kernels themselves by NumPy."""
+    """The limit, the spread over starts, the bound and a shallower network, from the kernels themselves by NumPy."""
     section = (
-        f"kernel={{kind: {kind}, hidden_layers: 2, activation: erf, sigma_w: 1.3, sigma_b: 0.2, trained: {trained}}}"
+        f"kernel={{kind: {kind}, hidden_layers: 2, activation: erf, sigma_w: 1.3, sigma_b: 0.2, trained: {trained}, "
+        "depths: [1, 2]}"
     )
     found = ran(section, "initial=zero")
     data = load_dataset(load_scenario(PATH, REDUCED["regression"]).scenario.data, seed=0, folder=Path())
     chosen = choose_test_samples(data, per_class=5, seed=0)
     shape = (-1, 64) if kind == "infinite_mlp" else (-1, 1, 8, 8)
     train, test = data.inputs.reshape(shape), data.test_inputs[chosen].reshape(shape)
-    kernel = (
-        FullyConnectedKernel(Erf(), 3, 1.3, 0.2)
-        if kind == "infinite_mlp"
-        else ConvolutionalKernel(Erf(), 2, 3, "flatten", 1.3, 0.2)
-    )
-    own, rows, among = kernel.kernels(train), kernel.kernels(test, train), kernel.kernels(test)
-    theta, cross = (own.ntk, rows.ntk) if trained == "all_layers" else (own.nngp, rows.nngp)
-    weights = np.linalg.solve(np.asarray(theta), np.asarray(cross).T)
+
+    def weighed(layers: int) -> tuple[KernelPair, KernelPair, KernelPair, np.ndarray, np.ndarray]:
+        kernel = (
+            FullyConnectedKernel(Erf(), layers + 1, 1.3, 0.2)
+            if kind == "infinite_mlp"
+            else ConvolutionalKernel(Erf(), layers, 3, "flatten", 1.3, 0.2)
+        )
+        own, rows = kernel.kernels(train), kernel.kernels(test, train)
+        theta, cross = (own.ntk, rows.ntk) if trained == "all_layers" else (own.nngp, rows.nngp)
+        weights = np.linalg.solve(np.asarray(theta), np.asarray(cross).T)
+        return own, rows, kernel.kernels(test), np.asarray(theta), weights
+
+    own, rows, among, theta, weights = weighed(2)
     targets, wanted = np.asarray(data.target_matrix), np.asarray(data.targets)[:, np.asarray(data.test_labels)[chosen]]
     theory = found.tree["theory"]
     error = np.mean((targets @ weights - wanted) ** 2)
@@ -266,9 +277,13 @@ def test_kernels_of_infinite_width(trained: str, kind: str) -> None:
     variance = np.diagonal(among.nngp) - 2 * np.sum(np.asarray(rows.nngp).T * weights, axis=0)
     variance = variance + np.sum(weights * (np.asarray(own.nngp) @ weights), axis=0)
     assert float(theory["limit_ensemble_variance"].sel(set="test")) == pytest.approx(variance.mean(), rel=1e-7)
-    bound = math.sqrt(2 * np.trace(targets @ np.linalg.solve(np.asarray(theta), targets.T)) / SAMPLES)
+    bound = math.sqrt(2 * np.trace(targets @ np.linalg.solve(theta, targets.T)) / SAMPLES)
     (said,) = [item for item in found.summary.quantities if item.name == "leading term of (2.62)"]
     assert said.value == pytest.approx(bound, rel=1e-8)
+    depths = found.tree["depths"].to_dataset().sel(set="test")
+    shallow = np.mean((targets @ weighed(1)[-1] - wanted) ** 2)
+    np.testing.assert_allclose(depths["squared_error"], [shallow, error], rtol=1e-8)
+    assert [row[0] for row in found.summary.tables[1].rows] == ["1", "2"]
 
 
 def test_samples_without_a_kernel_of_infinite_width(tmp_path: Path) -> None:
@@ -283,3 +298,10 @@ def test_samples_without_a_kernel_of_infinite_width(tmp_path: Path) -> None:
         ran(data, kernel % "infinite_cnn", "test_samples_per_class=4", "initial=zero")
     with pytest.raises(ScenarioError, match=r"filter_size must be odd, not 2"):
         load_scenario(PATH, ("kernel={kind: infinite_cnn, hidden_layers: 2, activation: relu, filter_size: 2}",))
+
+
+def test_the_slides_table_validates() -> None:
+    scenario = load_scenario(SCENARIOS / "slides" / "cntk_cifar10.yaml").scenario
+    assert isinstance(scenario, RegressionScenario)
+    assert scenario.kernel.kind == "infinite_cnn"
+    assert scenario.kernel.depths == (3, 4, 6, 11, 21)

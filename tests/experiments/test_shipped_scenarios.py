@@ -36,7 +36,7 @@ GROUPS = {
     "block_flow": {"/theory", "/scenario"},
     "regression": {"/theory", "/descent", "/scenario"},
     "infinite_width": {"/theory", "/descent", "/scenario"},
-    "cntk_digits": {"/theory", "/scenario"},
+    "cntk_digits": {"/theory", "/depths", "/scenario"},
     "width": _WIDTHS,
     "width_mnist5k": _WIDTHS,
     "width_smooth": _WIDTHS,
