@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 from ntkflow import scenario as schema
 from ntkflow.data import Dataset
 from ntkflow.errors import DataError
-from ntkflow.flows import DenseModes
+from ntkflow.experiments.regression_run import LowRank
+from ntkflow.flows import DenseModes, LowRankModes
 from ntkflow.kernels import empirical_ntk, linear_kernel, rbf_kernel
 from ntkflow.kernels.infinite import (
     GELU,
@@ -36,11 +37,13 @@ class MadeKernel:
         modes: by eigenspaces.
         distance_from_shared: ‖Θ − I ⊗ K‖_F/‖Θ‖_F of an empirical kernel, K the mean over outputs of Θ_kk.
         covariances: of an infinitely wide network's outputs at the start.
+        low_rank: of an approximation, what it leaves of the whole kernel.
     """
 
-    modes: DenseModes
+    modes: DenseModes | LowRankModes
     distance_from_shared: float | None = None
     covariances: Covariances | None = None
+    low_rank: LowRank | None = None
 
 
 def made_kernel(kernel: schema.RegressionKernel, dataset: Dataset, network: MLP | None) -> MadeKernel:

@@ -168,7 +168,8 @@ class TiledRegression(eqx.Module):
         while True:
             spaces = extended((self.kernel, ridge), spaces, jnp.asarray(steps))
             steps += CHUNK
-            least = float(jnp.min(spaces.diagonal[:, :steps])) - self.ridge
+            there = jnp.any(spaces.basis[:, :steps] != 0, axis=2)
+            least = float(jnp.min(jnp.where(there, spaces.diagonal[:, :steps], jnp.inf))) - self.ridge
             if least < -self._rounding():
                 raise ValueError(
                     f"a kernel must be positive semi-definite, but this one has ⟨v, Θv⟩ = {least:.3g} for a v of norm 1"
