@@ -95,19 +95,25 @@ def validate(
 
 @app.command()
 def estimate(
-    scenario: Annotated[Path, typer.Argument(help="A scenario of kind training, YAML.")],
+    scenario: Annotated[Path, typer.Argument(help="A scenario of kind training, regression or width, YAML.")],
     set_: Overrides = None,
 ) -> None:
-    """Say how long a training run will take, and how much memory and disk, from a few measured steps."""
-    from ntkflow.scenario import TrainingScenario, load_scenario
+    """Say how long a run will take and how much memory, from a few measured steps or kernels; training: disk too."""
+    from ntkflow.scenario import RegressionScenario, TrainingScenario, WidthScenario, load_scenario
 
     loaded = load_scenario(scenario, set_ or [])
     from ntkflow.environment import configure_jax
 
     configure_jax()
     from ntkflow.experiments import estimate as measured
+    from ntkflow.experiments import estimate_kernels
     from ntkflow.report import print_summary
 
+    if isinstance(loaded.scenario, RegressionScenario | WidthScenario):
+        with _progress(quiet=False) as progress:
+            cost = estimate_kernels(loaded.scenario, folder=loaded.path.parent, progress=progress)
+        print_summary(cost.summary(loaded.scenario.name), Console())
+        return
     with _progress(quiet=False) as progress:
         found = measured(loaded.scenario, folder=loaded.path.parent, progress=progress)
     assert isinstance(loaded.scenario, TrainingScenario)

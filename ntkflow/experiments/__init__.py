@@ -4,6 +4,7 @@ from ntkflow.experiments.compare_arrays import compare_arrays
 from ntkflow.experiments.compare_network import Comparison, compare
 from ntkflow.experiments.compare_results import compare_results
 from ntkflow.experiments.estimate import Estimate, estimate
+from ntkflow.experiments.estimate_kernels import KernelCost, KernelEstimate, estimate_kernels
 from ntkflow.experiments.measured_file import read_measured_run
 from ntkflow.experiments.outcome import Outcome
 from ntkflow.experiments.run import experiment, run_scenario
@@ -11,11 +12,14 @@ from ntkflow.experiments.run import experiment, run_scenario
 __all__ = [
     "Comparison",
     "Estimate",
+    "KernelCost",
+    "KernelEstimate",
     "Outcome",
     "compare",
     "compare_arrays",
     "compare_results",
     "estimate",
+    "estimate_kernels",
     "experiment",
     "read_measured_run",
     "run_scenario",

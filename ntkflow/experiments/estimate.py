@@ -115,7 +115,7 @@ def estimate(scenario: schema.Scenario, *, folder: Path, progress: Progress = si
     """
     if not isinstance(scenario, schema.TrainingScenario):
         raise ScenarioError(
-            f"kind {scenario.kind} is not estimated, only kind training is",
+            f"kind {scenario.kind} is not estimated, only kinds training, regression and width are",
             remedy="Run it: the first lines of the shipped scenarios say how long such runs take.",
         )
     progress("estimating", 0, 3)

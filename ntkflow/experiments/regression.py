@@ -13,10 +13,12 @@ from jaxtyping import Array, Float
 
 from ntkflow import scenario as schema
 from ntkflow.data import Dataset
+from ntkflow.experiments.dense_memory import require_memory
 from ntkflow.experiments.networks import make_network
 from ntkflow.experiments.outcome import Outcome
 from ntkflow.experiments.regression_kernel import MadeKernel, made_kernel
 from ntkflow.experiments.regression_run import DepthLimit, EnsembleVariance, Fit, Observed, RegressionRun, observe
+from ntkflow.experiments.regression_solvers import iterated, nystrom_modes
 from ntkflow.experiments.regression_summary import regression_summary
 from ntkflow.experiments.regression_tree import regression_tree
 from ntkflow.experiments.settings import named_key, time_grid
@@ -24,6 +26,7 @@ from ntkflow.experiments.sources import load_tested_dataset
 from ntkflow.flows import (
     DenseModes,
     KernelRegressionFlow,
+    LowRankModes,
     RegressionOutputs,
     WideEnsemble,
     descent_factors,
@@ -52,6 +55,8 @@ def run_regression(scenario: schema.RegressionScenario, *, folder: Path, text: s
 
     Raises:
         DataError: data that cannot be used.
+        ScenarioError: a dense eigendecomposition that needs more memory than there is, or a rank above N.
+        SolverError: conjugate gradients that do not come to their tolerance.
     """
     started = time.perf_counter()
     progress("kernel", 0, 1)
@@ -62,6 +67,26 @@ def run_regression(scenario: schema.RegressionScenario, *, folder: Path, text: s
         test_samples_per_class=scenario.test_samples_per_class,
     )
     loss_scale = loss_scale_value(scenario.loss_scale, samples=dataset.inputs.shape[0], outputs=dataset.classes)
+    times, z = time_grid(scenario.time), describe_loss_scale(scenario.loss_scale, loss_scale)
+    if isinstance(scenario.solver, schema.ConjugateGradientSolver):
+        at_times, limit, low_rank, iterations = iterated(scenario, scenario.solver, dataset, times, loss_scale)
+        return _outcome(
+            RegressionRun(
+                scenario=scenario,
+                dataset=dataset,
+                flow=None,
+                z=z,
+                times=np.asarray(times),
+                at_times=at_times,
+                limit=limit,
+                descent=None,
+                distance_from_shared=None,
+                low_rank=low_rank,
+                iterations=iterations,
+            ),
+            text,
+            {"iterations": time.perf_counter() - started},
+        )
     network = None
     if isinstance(scenario.kernel, schema.EmpiricalKernel):
         network = make_network(
@@ -70,10 +95,10 @@ def run_regression(scenario: schema.RegressionScenario, *, folder: Path, text: s
             classes=dataset.classes,
             key=named_key(scenario.seed, "network"),
         )
-    kernel = made_kernel(scenario.kernel, dataset, network)
+    kernel = _kernel(scenario, dataset, network)
     initial = _initial(scenario, dataset, network)
 
-    def flow_by(modes: DenseModes) -> KernelRegressionFlow:
+    def flow_by(modes: DenseModes | LowRankModes) -> KernelRegressionFlow:
         return KernelRegressionFlow(
             modes,
             targets=dataset.target_matrix,
@@ -88,12 +113,11 @@ def run_regression(scenario: schema.RegressionScenario, *, folder: Path, text: s
     measured = time.perf_counter()
 
     progress("closed forms", 0, 1)
-    times = time_grid(scenario.time)
     run = RegressionRun(
         scenario=scenario,
         dataset=dataset,
         flow=flow,
-        z=describe_loss_scale(scenario.loss_scale, loss_scale),
+        z=z,
         times=np.asarray(times),
         at_times=observe(flow, dataset, flow.at(times)),
         limit=_limit(flow, dataset),
@@ -104,15 +128,25 @@ def run_regression(scenario: schema.RegressionScenario, *, folder: Path, text: s
             DepthLimit(layers, _limit(flow_by(modes), dataset), int(jnp.sum(modes.eigenvalues > 0)))
             for layers, modes in kernel.by_depth
         ),
+        low_rank=kernel.low_rank,
     )
-    tree = regression_tree(run, text)
     progress("closed forms", 1, 1)
-    return Outcome(
-        tree=tree,
-        summary=regression_summary(run),
-        drawings=regression_drawings(tree),
-        timings={"kernel": measured - started, "closed forms": time.perf_counter() - measured},
+    return _outcome(run, text, {"kernel": measured - started, "closed forms": time.perf_counter() - measured})
+
+
+def _outcome(run: RegressionRun, text: str, timings: dict[str, float]) -> Outcome:
+    tree = regression_tree(run, text)
+    return Outcome(tree=tree, summary=regression_summary(run), drawings=regression_drawings(tree), timings=timings)
+
+
+def _kernel(scenario: schema.RegressionScenario, dataset: Dataset, network: MLP | None) -> MadeKernel:
+    if isinstance(scenario.solver, schema.NystromSolver):
+        modes, low_rank = nystrom_modes(scenario, scenario.solver, dataset)
+        return MadeKernel(modes, low_rank=low_rank)
+    require_memory(
+        scenario, samples=dataset.inputs.shape[0], tests=dataset.test_inputs.shape[0], outputs=dataset.classes
     )
+    return made_kernel(scenario.kernel, dataset, network)
 
 
 def _ensemble(

@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 from ntkflow import scenario as schema
 from ntkflow.data import Dataset
 from ntkflow.errors import DataError
-from ntkflow.flows import DenseModes
+from ntkflow.experiments.regression_run import LowRank
+from ntkflow.flows import DenseModes, LowRankModes
 from ntkflow.kernels import empirical_ntk, linear_kernel, rbf_kernel
 from ntkflow.kernels.infinite import (
     GELU,
@@ -37,12 +38,14 @@ class MadeKernel:
         distance_from_shared: ‖Θ − I ⊗ K‖_F/‖Θ‖_F of an empirical kernel, K the mean over outputs of Θ_kk.
         covariances: of an infinitely wide network's outputs at the start.
         by_depth: hidden layers of shallower networks of infinite width, and their kernels.
+        low_rank: of an approximation, what it leaves of the whole kernel.
     """
 
-    modes: DenseModes
+    modes: DenseModes | LowRankModes
     distance_from_shared: float | None = None
     covariances: Covariances | None = None
     by_depth: tuple[tuple[int, DenseModes], ...] = ()
+    low_rank: LowRank | None = None
 
 
 def made_kernel(kernel: schema.RegressionKernel, dataset: Dataset, network: MLP | None) -> MadeKernel:

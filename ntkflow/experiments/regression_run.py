@@ -14,7 +14,8 @@ from jaxtyping import Array, Float
 
 from ntkflow import scenario as schema
 from ntkflow.data import Dataset
-from ntkflow.flows import KernelRegressionFlow, RegressionOutputs
+from ntkflow.flows import KernelRegressionFlow, RegressionOutputs, TiledRegression
+from ntkflow.kernels import split_eigenspaces
 
 _OUTSIDE = 1e-20
 """Of the targets' squared norm, more than this outside a kernel's range is not rounding."""
@@ -71,26 +72,63 @@ class DepthLimit:
 
 
 @dataclasses.dataclass(frozen=True)
+class LowRank:
+    """The kernel of low rank, as model or as preconditioner.
+
+    Attributes:
+        rank: pivots that there are.
+        trace_share: tr(Θ − Θ̃)/tr Θ.
+        limit_bound: no further is the root mean square over training samples and outputs of the limit with Θ̃ from that
+            with Θ; None for a preconditioner.
+    """
+
+    rank: int
+    trace_share: float
+    limit_bound: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Iterations:
+    """What conjugate gradients and Lanczos' method did.
+
+    Attributes:
+        iterations: of conjugate gradients, the most of any output.
+        residual: ‖(Θ + ρ)a − (Y − f₀(X))‖/‖Y − f₀(X)‖, the largest of any output.
+        steps: of Lanczos' method.
+        bounds: of the root mean square error of the outputs at times, (times, 2).
+        scale: root mean square of Y − f₀(X).
+    """
+
+    iterations: int
+    residual: float
+    steps: int
+    bounds: np.ndarray
+    scale: float
+
+
+@dataclasses.dataclass(frozen=True)
 class RegressionRun:
     """Everything a regression found.
 
     Attributes:
         scenario: what was asked for.
         dataset: the samples; only those tested on as test samples.
-        flow: the regression.
+        flow: the regression in closed form; None where the kernel was applied and not stored.
         z: "Z = N = 80".
         times: of the flow.
         at_times: errors there.
         limit: errors as t → ∞, one moment.
         descent: errors after steps, if asked for.
         distance_from_shared: ‖Θ − I ⊗ K‖_F/‖Θ‖_F of an empirical kernel, K the mean over outputs of Θ_kk.
-        ensemble: of an infinitely wide network; None for other kernels.
+        ensemble: of an infinitely wide network; None for other kernels, and where the kernel was not stored.
         depths: of infinitely wide networks of other depths, if asked for.
+        low_rank: of solvers that have one.
+        iterations: of the solver that iterates.
     """
 
     scenario: schema.RegressionScenario
     dataset: Dataset
-    flow: KernelRegressionFlow
+    flow: KernelRegressionFlow | None
     z: str
     times: np.ndarray
     at_times: Observed
@@ -99,24 +137,34 @@ class RegressionRun:
     distance_from_shared: float | None
     ensemble: EnsembleVariance | None = None
     depths: tuple[DepthLimit, ...] = ()
+    low_rank: LowRank | None = None
+    iterations: Iterations | None = None
+
+    @property
+    def closed_form(self) -> KernelRegressionFlow:
+        """The flow, where there is one."""
+        assert self.flow is not None
+        return self.flow
 
     @property
     def eigenvalues(self) -> np.ndarray:
         """λ, the largest first."""
-        return np.sort(np.asarray(self.flow.kernel.eigenvalues))[::-1]
+        return np.sort(np.asarray(self.closed_form.kernel.eigenvalues))[::-1]
 
     @property
     def energies(self) -> np.ndarray:
         """Shares of ‖Y − f₀(X)‖² in each mode, in the order of ``eigenvalues``; they add up to 1."""
-        order = np.argsort(np.asarray(self.flow.kernel.eigenvalues))[::-1]
-        shares = np.asarray(self.flow.kernel.energies(self.flow.targets - self.flow.initial.train))[order]
+        order = np.argsort(np.asarray(self.closed_form.kernel.eigenvalues))[::-1]
+        shares = np.asarray(
+            self.closed_form.kernel.energies(self.closed_form.targets - self.closed_form.initial.train)
+        )[order]
         return shares / shares.sum()
 
     @property
     def bound(self) -> float:
         """√(2 Σ_k y_kᵀΘ⁻¹y_k/N), the leading term of thesis (2.62) for outputs that start at 0; infinite where Y is not
         in Θ's range."""
-        values, squares = self.eigenvalues, self.energies * float(np.sum(np.square(self.flow.targets)))
+        values, squares = self.eigenvalues, self.energies * float(np.sum(np.square(self.closed_form.targets)))
         outside = squares[values == 0].sum() > _OUTSIDE * squares.sum()
         moved = values > 0
         return math.inf if outside else math.sqrt(2 * float(np.sum(squares[moved] / values[moved])) / self.samples)
@@ -124,7 +172,7 @@ class RegressionRun:
     @property
     def samples(self) -> int:
         """N."""
-        return self.flow.kernel.samples
+        return self.dataset.inputs.shape[0]
 
     @property
     def effective_rank(self) -> float:
@@ -142,23 +190,43 @@ def joined(moments: Sequence[Observed]) -> Observed:
 
 def observe(flow: KernelRegressionFlow, data: Dataset, outputs: RegressionOutputs) -> Observed:
     """Errors of outputs whose leading axis is moments, on the device and brought to the host once."""
-    test_targets = data.targets[:, data.test_labels]
-    found = _observed(flow, outputs, (flow.targets, test_targets), (data.labels, data.test_labels))
-    return Observed(*(np.asarray(item) for item in found))
+    return _observed(data, outputs, _losses(flow, outputs))
 
 
 @eqx.filter_jit
-def _observed(
-    flow: KernelRegressionFlow,
+def _losses(flow: KernelRegressionFlow, outputs: RegressionOutputs) -> Float[Array, " moments"]:
+    return jax.vmap(flow.loss)(outputs)
+
+
+def observe_tiled(
+    regression: TiledRegression, data: Dataset, outputs: RegressionOutputs, coefficients: Float[Array, "moments _ _2"]
+) -> Observed:
+    """The same of a regression that is not in closed form, whose loss needs the coefficients."""
+    return _observed(data, outputs, regression.losses(outputs, coefficients))
+
+
+def _observed(data: Dataset, outputs: RegressionOutputs, losses: Float[Array, " moments"]) -> Observed:
+    test_targets = data.targets[:, data.test_labels]
+    labels = data.labels, data.test_labels
+    found = _measured(outputs, (data.target_matrix, test_targets), labels, classes=data.classes)
+    error, deviation, accuracy, norms = (np.asarray(item) for item in found)
+    return Observed(error, deviation, accuracy, np.asarray(losses), norms)
+
+
+@eqx.filter_jit
+def _measured(
     outputs: RegressionOutputs,
     targets: tuple[Float[Array, "outputs _"], Float[Array, "outputs _"]],
     labels: tuple[Array, Array],
+    *,
+    classes: int,
 ) -> tuple[Array, ...]:
     columns = []
-    for values, wanted, classes in zip((outputs.train, outputs.test), targets, labels, strict=True):
+    for values, wanted, right in zip((outputs.train, outputs.test), targets, labels, strict=True):
         of_sample = jnp.mean((values - wanted) ** 2, axis=1)
-        deviation = jnp.std(of_sample, axis=1, ddof=1) / math.sqrt(classes.size)
-        right = jnp.mean(jnp.argmax(values, axis=1) == classes, axis=1, dtype=values.dtype)
-        columns.append((jnp.mean(of_sample, axis=1), deviation, right))
+        deviation = jnp.std(of_sample, axis=1, ddof=1) / math.sqrt(right.size)
+        share = jnp.mean(jnp.argmax(values, axis=1) == right, axis=1, dtype=values.dtype)
+        columns.append((jnp.mean(of_sample, axis=1), deviation, share))
     pairs = [jnp.stack(pair, axis=1) for pair in zip(*columns, strict=True)]
-    return *pairs, jax.vmap(flow.loss)(outputs), jax.vmap(flow.residual_norms)(outputs)
+    norms = jax.vmap(lambda train: split_eigenspaces(train - targets[0], classes).norms())(outputs.train)
+    return *pairs, norms

@@ -9,6 +9,7 @@ import numpy as np
 from ntkflow import scenario as schema
 from ntkflow.experiments.regression_kernel import infinite_in_words
 from ntkflow.experiments.regression_run import Observed, RegressionRun
+from ntkflow.experiments.regression_solver_summary import solver_in_words, solver_quantities, solver_warnings
 from ntkflow.results import Cell, Column, Quantity, Summary, Table
 
 ILL_CONDITIONED = 1e10
@@ -24,7 +25,7 @@ def regression_summary(run: RegressionRun) -> Summary:
         statements=((description,) if description else ()) + (_what(run),),
         quantities=_quantities(run),
         tables=(_moments(run), *_depths(run)),
-        warnings=_warnings(run),
+        warnings=(*_warnings(run), *solver_warnings(run)),
     )
 
 
@@ -46,15 +47,17 @@ def _what(run: RegressionRun) -> str:
     return (
         f"{data.name}: {data.inputs.shape[0]} training samples, {data.per_class} of each of {data.classes} classes, "
         f"and {data.test_labels.size} test samples; {run.z}, ridge {run.scenario.ridge:g}. Regression with {named}, "
-        f"from {start}; flow, descent and limit from one eigendecomposition."
+        f"from {start}; {solver_in_words(run.scenario.solver)}."
     )
 
 
 def _quantities(run: RegressionRun) -> tuple[Quantity, ...]:
-    values, momentum = run.eigenvalues, _momentum(run)
-    moved = values[values > 0]
+    return *_errors(run), *solver_quantities(run), *_spectral(run)
+
+
+def _errors(run: RegressionRun) -> tuple[Quantity, ...]:
     test = run.limit
-    found = [
+    return (
         Quantity(
             "test accuracy in the limit",
             float(test.accuracy[0, 1]),
@@ -69,6 +72,16 @@ def _quantities(run: RegressionRun) -> tuple[Quantity, ...]:
             "Mean over test samples and outputs of (f − y)², as t → ∞. " + _SPREAD,
             float(test.squared_error_se[0, 1]),
         ),
+    )
+
+
+def _spectral(run: RegressionRun) -> tuple[Quantity, ...]:
+    """What the eigenspaces say, where they are known."""
+    if run.flow is None:
+        return ()
+    values, momentum = run.eigenvalues, _momentum(run)
+    moved = values[values > 0]
+    found = [
         Quantity(
             "what no kernel of this rank can fit",
             float(run.energies[values == 0].sum()),
@@ -79,8 +92,8 @@ def _quantities(run: RegressionRun) -> tuple[Quantity, ...]:
             "rank",
             float(moved.size),
             "1",
-            f"Eigenvalues above rounding, of {values.size}: ten times the size times the machine precision times the "
-            "largest; the others count as 0.",
+            f"Eigenvalues above rounding, of {run.flow.kernel.multiplicities.sum():.0f}: ten times the size times the "
+            "machine precision times the largest; the others count as 0.",
         ),
         Quantity(
             "effective rank",
@@ -243,6 +256,8 @@ def _momentum(run: RegressionRun) -> float:
 
 
 def _warnings(run: RegressionRun) -> tuple[str, ...]:
+    if run.flow is None:
+        return ()
     values, descent, found = run.eigenvalues, run.scenario.descent, []
     limit = run.flow.step_limit(_momentum(run))
     if descent is not None and run.descent is not None and descent.step_size > limit:

@@ -15,7 +15,6 @@ _SETS = ["train", "test"]
 def regression_tree(run: RegressionRun, text: str) -> xr.DataTree:
     """Groups ``theory`` (flow, limit, spectrum), ``descent`` where there is one, and ``scenario``."""
     scenario, unit = run.scenario, f"gradient-flow time ({run.z})"
-    largest_first = np.argsort(np.asarray(run.flow.kernel.eigenvalues))[::-1]
     theory = dataset(
         {
             **_errors("time", run.at_times, "at each time of the gradient flow"),
@@ -23,23 +22,15 @@ def regression_tree(run: RegressionRun, text: str) -> xr.DataTree:
                 f"limit_{name}": (dimensions[1:], values[0], units, words)
                 for name, (dimensions, values, units, words) in _errors("time", run.limit, "as t → ∞").items()
             },
-            "eigenvalue": (
-                ("mode",),
-                run.eigenvalues,
-                "1",
-                "eigenvalue of the kernel on the training samples, 0 where it is 0 up to rounding",
-            ),
-            "rate": (
-                ("mode",),
-                np.asarray(run.flow.rates)[largest_first],
-                f"1 / {unit}",
-                "rate of the mode, (eigenvalue + ridge)/Z",
-            ),
-            "target_share": (("mode",), run.energies, "1", "share of the mode in the squared norm of Y − f₀(X)"),
+            **_spectrum(run, unit),
+            **_iterations(run),
             **_variances(run),
-            "effective_rank": ((), np.asarray(run.effective_rank), "1", "exponential of the spectrum's entropy"),
         },
-        {"set": _SETS, "part": list(EIGENSPACES), "mode": np.arange(1, run.eigenvalues.size + 1)},
+        {
+            "set": _SETS,
+            "part": list(EIGENSPACES),
+            **({} if run.flow is None else {"mode": np.arange(1, run.eigenvalues.size + 1)}),
+        },
     ).assign_coords(time=("time", run.times, {"units": unit, "long_name": "gradient-flow time"}))
     groups = {
         "/theory": theory,
@@ -65,6 +56,37 @@ def regression_tree(run: RegressionRun, text: str) -> xr.DataTree:
             },
         ).assign_attrs(test_samples=int(run.dataset.test_labels.size))
     return xr.DataTree.from_dict(groups)
+
+
+def _spectrum(run: RegressionRun, unit: str) -> dict[str, Variable]:
+    """Of a kernel by its eigenspaces; in one of low rank one mode is all that it does not see."""
+    if run.flow is None:
+        return {}
+    largest_first = np.argsort(np.asarray(run.flow.kernel.eigenvalues))[::-1]
+    return {
+        "eigenvalue": (
+            ("mode",),
+            run.eigenvalues,
+            "1",
+            "eigenvalue of the kernel on the training samples, 0 where it is 0 up to rounding",
+        ),
+        "rate": (
+            ("mode",),
+            np.asarray(run.flow.rates)[largest_first],
+            f"1 / {unit}",
+            "rate of the mode, (eigenvalue + ridge)/Z",
+        ),
+        "target_share": (("mode",), run.energies, "1", "share of the mode in the squared norm of Y − f₀(X)"),
+        "effective_rank": ((), np.asarray(run.effective_rank), "1", "exponential of the spectrum's entropy"),
+    }
+
+
+def _iterations(run: RegressionRun) -> dict[str, Variable]:
+    """Of a kernel that was applied and not stored."""
+    if run.iterations is None:
+        return {}
+    words = "bound on the root mean square over samples and outputs of the outputs' error by Lanczos' method"
+    return {"output_error_bound": (("time", "set"), run.iterations.bounds, "1", f"{words}, at each time")}
 
 
 def _variances(run: RegressionRun) -> dict[str, Variable]:

@@ -146,7 +146,7 @@ class WidthProblem:
     def finite(self, width: int, seed: int) -> Finite:
         """Train one network, and its linearisation in closed form."""
         scenario, data = self.scenario, self.dataset
-        start = self._network(width, seed)
+        start = width_network(scenario, data, width, seed)
         theta = empirical_ntk(start, data.inputs).values
         rows = empirical_ntk(start, data.test_inputs, data.inputs).values
         flow = KernelRegressionFlow(
@@ -195,21 +195,6 @@ class WidthProblem:
             weights=np.stack([_corner(start), _corner(last)]),
         )
 
-    def _network(self, width: int, seed: int) -> MLP:
-        asked = self.scenario.network
-        section = schema.MLP(
-            kind="mlp",
-            width=width,
-            hidden_layers=asked.hidden_layers - 1,
-            features=width,
-            activation=asked.activation,
-            parametrization="ntk",
-            sigma_w=asked.sigma_w,
-            sigma_b=asked.sigma_b,
-        )
-        key = named_key(self.scenario.seed, "network", f"{width}", f"{seed}")
-        return make_network(section, input_shape=self.dataset.inputs.shape[1:], classes=self.dataset.classes, key=key)
-
     def _errors(self, outputs: RegressionOutputs) -> Float[np.ndarray, "2 records"]:
         """Mean squared errors on training and test samples."""
         data = self.dataset
@@ -220,6 +205,23 @@ class WidthProblem:
         """On the test samples."""
         right = jnp.argmax(outputs, axis=1) == self.dataset.test_labels
         return np.asarray(jnp.mean(right, axis=1, dtype=float))
+
+
+def width_network(scenario: schema.WidthScenario, dataset: Dataset, width: int, seed: int) -> MLP:
+    """The network of a width and a seed at its start."""
+    asked = scenario.network
+    section = schema.MLP(
+        kind="mlp",
+        width=width,
+        hidden_layers=asked.hidden_layers - 1,
+        features=width,
+        activation=asked.activation,
+        parametrization="ntk",
+        sigma_w=asked.sigma_w,
+        sigma_b=asked.sigma_b,
+    )
+    key = named_key(scenario.seed, "network", f"{width}", f"{seed}")
+    return make_network(section, input_shape=dataset.inputs.shape[1:], classes=dataset.classes, key=key)
 
 
 @eqx.filter_jit

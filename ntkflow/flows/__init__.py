@@ -6,6 +6,7 @@ from ntkflow.flows.choice import choose_method, expected_work
 from ntkflow.flows.class_blocks import AbstractClassBlockFlow
 from ntkflow.flows.class_means import ClassFlow
 from ntkflow.flows.class_values import ClassValuesFlow
+from ntkflow.flows.conjugate_gradients import ConjugateGradients
 from ntkflow.flows.cross_entropy import CrossEntropyFlow, CrossEntropyOutputFlow
 from ntkflow.flows.dense_modes import DenseModes
 from ntkflow.flows.ensemble import Ensemble, free_memory, solve_ensemble
@@ -22,6 +23,7 @@ from ntkflow.flows.kernel_modes import AbstractKernelModes
 from ntkflow.flows.kernel_regression import KernelRegressionFlow, RegressionOutputs
 from ntkflow.flows.linearized import LinearizedFlow
 from ntkflow.flows.loss_scale import NamedLossScale, describe_loss_scale, loss_scale_value
+from ntkflow.flows.low_rank_modes import LowRankModes, nystrom_error_bound
 from ntkflow.flows.matrix_blocks import MatrixBlockFlow
 from ntkflow.flows.method import Integration, Method
 from ntkflow.flows.noisy import (
@@ -48,6 +50,7 @@ from ntkflow.flows.spectral_factors import (
     flow_sums,
 )
 from ntkflow.flows.states import ClassState, SampleState, within_basis
+from ntkflow.flows.tiled_regression import RegressionLimit, RegressionMoments, TiledRegression
 from ntkflow.flows.unequal_classes import UnequalClassFlow
 from ntkflow.flows.varying_kernel import VaryingKernelFlow
 from ntkflow.flows.varying_values import VaryingValuesFlow
@@ -69,6 +72,7 @@ __all__ = [
     "ClassFlow",
     "ClassState",
     "ClassValuesFlow",
+    "ConjugateGradients",
     "CorrelatedNoiseFlow",
     "CrossEntropyFlow",
     "CrossEntropyOutputFlow",
@@ -89,6 +93,7 @@ __all__ = [
     "KernelClassificationFlow",
     "KernelRegressionFlow",
     "LinearizedFlow",
+    "LowRankModes",
     "MatrixBlockFlow",
     "Method",
     "NamedLossScale",
@@ -96,12 +101,15 @@ __all__ = [
     "NoisyFlow",
     "NoisyPaths",
     "OffsetState",
+    "RegressionLimit",
+    "RegressionMoments",
     "RegressionOutputs",
     "Representation",
     "ResidualFlow",
     "SampleFlow",
     "SampleState",
     "SpectrumEstimate",
+    "TiledRegression",
     "Trajectory",
     "UnequalClassFlow",
     "VaryingKernelFlow",
@@ -129,6 +137,7 @@ __all__ = [
     "invariant_response",
     "kvaerno5_krylov",
     "loss_scale_value",
+    "nystrom_error_bound",
     "random_state",
     "represent",
     "sample_residual",

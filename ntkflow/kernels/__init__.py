@@ -58,11 +58,14 @@ from ntkflow.kernels.infinite import (
     Sine,
     SmoothDual,
     Step,
+    WidePairs,
 )
 from ntkflow.kernels.matrix_block import MatrixBlockKernel
 from ntkflow.kernels.mean_tangent import MeanTangentKernel
 from ntkflow.kernels.neuron_diagonal import IsotropicKernel, NeuronDiagonalKernel, with_block_means
+from ntkflow.kernels.nystrom import NystromKernel
 from ntkflow.kernels.operator import AbstractKernelOperator
+from ntkflow.kernels.pair_kernel import AbstractPairKernel, GaussianPairs
 from ntkflow.kernels.sample_sums import SampleSums
 from ntkflow.kernels.spectrum import SubspaceSpectrum, effective_rank, participation_ratio, subspace_spectrum
 from ntkflow.kernels.structure import (
@@ -74,6 +77,7 @@ from ntkflow.kernels.structure import (
     structure_shares,
 )
 from ntkflow.kernels.tangent import SampleNetwork, TangentKernel, apply_compiled, stable_step_limit, top_eigenvalue
+from ntkflow.kernels.tiled_kernel import TiledKernel
 from ntkflow.kernels.whole import ReadoutKernel, WholeKernel
 
 __all__ = [
@@ -83,6 +87,7 @@ __all__ = [
     "GELU",
     "AbstractDualActivation",
     "AbstractKernelOperator",
+    "AbstractPairKernel",
     "AbstractQuadratureDual",
     "AlignmentEstimate",
     "BlockEstimate",
@@ -97,6 +102,7 @@ __all__ = [
     "EmpiricalKernel",
     "Erf",
     "FullyConnectedKernel",
+    "GaussianPairs",
     "IsotropicKernel",
     "KernelPair",
     "KinkedDual",
@@ -106,6 +112,7 @@ __all__ = [
     "MeanTangentKernel",
     "NetworkBlockValues",
     "NeuronDiagonalKernel",
+    "NystromKernel",
     "OutputBlockValues",
     "OutputPairs",
     "PairMoments",
@@ -118,8 +125,10 @@ __all__ = [
     "StructureShares",
     "SubspaceSpectrum",
     "TangentKernel",
+    "TiledKernel",
     "TopEigenspace",
     "WholeKernel",
+    "WidePairs",
     "apply_compiled",
     "block_share",
     "block_values",

@@ -38,6 +38,22 @@ def regression_drawings(tree: xr.DataTree) -> tuple[Drawing, ...]:
         ),
         *_ensemble_drawings(tree),
         *_depth_drawings(tree),
+        *_spectrum_drawings(tree),
+        Drawing(
+            "residuals",
+            "Training residual by part",
+            "Norms of the training residual's global mean, class means and within-class part against gradient-flow "
+            "time.",
+            lambda: _residuals(tree),
+        ),
+    )
+
+
+def _spectrum_drawings(tree: xr.DataTree) -> tuple[Drawing, ...]:
+    """Of kernels whose eigenspaces are known."""
+    if "eigenvalue" not in tree["theory"]:
+        return ()
+    return (
         Drawing(
             "spectrum",
             "Spectrum of the kernel",
@@ -46,13 +62,6 @@ def regression_drawings(tree: xr.DataTree) -> tuple[Drawing, ...]:
             "initial residual Y − f₀(X), squared, in the modes after the first so many: what is left when those are "
             "learnt.",
             lambda: _spectrum(tree),
-        ),
-        Drawing(
-            "residuals",
-            "Training residual by part",
-            "Norms of the training residual's global mean, class means and within-class part against gradient-flow "
-            "time.",
-            lambda: _residuals(tree),
         ),
     )
 

@@ -39,14 +39,18 @@ from ntkflow.scenario.kernel_kind import (
 from ntkflow.scenario.load import LoadedScenario, load_scenario, resolved_yaml
 from ntkflow.scenario.networks import MLP, VGG, BuiltNetwork, CheckpointNetwork, DenseNet, Network, ResNet, StoredMLP
 from ntkflow.scenario.regression_kind import (
+    ConjugateGradientSolver,
+    DenseSolver,
     EmpiricalKernel,
     InfiniteCNN,
     InfiniteMLP,
     LinearKernel,
+    NystromSolver,
     RBFKernel,
     RegressionDescent,
     RegressionKernel,
     RegressionScenario,
+    RegressionSolver,
 )
 from ntkflow.scenario.relaxation_kind import (
     BlockModel,
@@ -100,10 +104,12 @@ __all__ = [
     "ClassValuesModel",
     "Classes",
     "ComparisonScenario",
+    "ConjugateGradientSolver",
     "ConstantSchedule",
     "CrossEntropyModel",
     "Data",
     "DenseNet",
+    "DenseSolver",
     "DigitsData",
     "EmpiricalKernel",
     "EndOfTrainingCase",
@@ -137,6 +143,7 @@ __all__ = [
     "Model",
     "Network",
     "NoisyModel",
+    "NystromSolver",
     "Optimizer",
     "RBFKernel",
     "RandomStart",
@@ -145,6 +152,7 @@ __all__ = [
     "RegressionDescent",
     "RegressionKernel",
     "RegressionScenario",
+    "RegressionSolver",
     "RelaxationCase",
     "RelaxationScenario",
     "RelaxedModel",

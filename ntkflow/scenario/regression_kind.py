@@ -106,6 +106,43 @@ class RegressionDescent(Model):
     )
 
 
+class DenseSolver(Model):
+    """The whole kernel matrix and one eigendecomposition: everything in closed form."""
+
+    kind: Literal["dense"] = Field(description="How the regression is solved.")
+
+
+class ConjugateGradientSolver(Model):
+    """The kernel applied tile by tile and never stored: the limit by conjugate gradients, times by Lanczos' method."""
+
+    kind: Literal["conjugate_gradients"] = Field(description="How the regression is solved.")
+    rank: Annotated[int, Field(ge=0, le=MAX_COUNT)] | None = Field(
+        default=None,
+        description="Samples that the preconditioner is made of (Nyström), at most N; 0 for none; 200, or N if that is "
+        "less, unless told.",
+    )
+    tolerance: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=1e-8,
+        description="Of the residual's norm over that of Y − f₀(X), for each output; of the outputs' error at times "
+        "likewise.",
+    )
+    max_steps: PositiveInt = Field(default=1000, description="The largest number of iterations for the limit.")
+    time_steps: PositiveInt = Field(
+        default=256,
+        description="The largest number of Lanczos steps for the times; as many arrays of outputs × samples are kept.",
+    )
+
+
+class NystromSolver(Model):
+    """A kernel of low rank in the place of the whole one, made of some of its columns; its closed forms."""
+
+    kind: Literal["nystrom"] = Field(description="How the regression is solved.")
+    rank: PositiveInt = Field(description="Samples that the kernel of low rank is made of, at most N.")
+
+
+RegressionSolver = Annotated[DenseSolver | ConjugateGradientSolver | NystromSolver, Field(discriminator="kind")]
+
+
 class RegressionScenario(Model):
     """Kernel regression on real data: training and test outputs at every time from one eigendecomposition."""
 
@@ -129,9 +166,34 @@ class RegressionScenario(Model):
     )
     time: TimeGrid = Field(description="When outputs are evaluated.")
     descent: RegressionDescent | None = Field(default=None, description="Gradient descent beside the flow, if wanted.")
+    solver: RegressionSolver = Field(
+        default=DenseSolver(kind="dense"),
+        description="dense, or for kernels infinite_mlp and rbf of many samples conjugate_gradients or nystrom.",
+    )
 
     @model_validator(mode="after")
     def _initial_of_a_network(self) -> RegressionScenario:
         if self.initial == "network" and not isinstance(self.kernel, EmpiricalKernel):
             raise ValueError(f"initial: network needs the empirical kernel, but the {self.kernel.kind} kernel has none")
+        return self
+
+    @model_validator(mode="after")
+    def _solver_that_fits(self) -> RegressionScenario:
+        if isinstance(self.solver, DenseSolver):
+            return self
+        if not isinstance(self.kernel, InfiniteMLP | RBFKernel):
+            raise ValueError(
+                f"solver: {self.solver.kind} makes the kernel tile by tile, which kernels infinite_mlp and rbf can, "
+                f"but not the {self.kernel.kind} kernel; take solver: {{kind: dense}}"
+            )
+        if isinstance(self.kernel, InfiniteMLP) and self.kernel.depths:
+            raise ValueError(
+                f"solver: {self.solver.kind} makes one kernel, not those of all depths; leave out depths, or take solver: "
+                "{kind: dense}"
+            )
+        if isinstance(self.solver, ConjugateGradientSolver) and self.descent is not None:
+            raise ValueError(
+                "solver: conjugate_gradients gives the flow and its limit, not gradient descent; leave out descent, or "
+                "take solver nystrom or dense"
+            )
         return self

@@ -236,6 +236,8 @@ def test_what_is_refused(tmp_path: Path) -> None:
         load_scenario(PATH, (f"kernel={{{infinite}, depths: [2, 1]}}", "initial=zero"))
     with pytest.raises(ScenarioError, match="depths must not exceed hidden_layers, 2, but go to 3"):
         load_scenario(PATH, (f"kernel={{{infinite}, depths: [1, 3]}}", "initial=zero"))
+    with pytest.raises(ScenarioError, match="solver: nystrom makes one kernel, not those of all depths"):
+        load_scenario(PATH, (f"kernel={{{infinite}, depths: [1]}}", "initial=zero", "solver={kind: nystrom, rank: 5}"))
     with pytest.raises(ScenarioError, match=r"descent\.momentum"):
         load_scenario(PATH, ("descent.momentum=1.0",))
     with pytest.raises(DataError, match=r"left for testing, fewer than the 400 asked for"):

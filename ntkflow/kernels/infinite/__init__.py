@@ -13,6 +13,7 @@ from ntkflow.kernels.infinite.quadrature_dual import AbstractQuadratureDual
 from ntkflow.kernels.infinite.sine import Sine
 from ntkflow.kernels.infinite.smooth import SmoothDual
 from ntkflow.kernels.infinite.step import Step
+from ntkflow.kernels.infinite.wide_pairs import WidePairs
 
 __all__ = [
     "ACCEPTED_ERROR",
@@ -30,5 +31,6 @@ __all__ = [
     "Sine",
     "SmoothDual",
     "Step",
+    "WidePairs",
     "angle_of_gap",
 ]
