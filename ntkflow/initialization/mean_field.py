@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
-from ntkflow.kernels.infinite import AbstractDualActivation
+from ntkflow.kernels.infinite import AbstractDualActivation, PairMoments
 from ntkflow.kernels.infinite.input_gap import gap_with_bias
 
 _SMALLEST, _LARGEST = 1e-60, 1e60
@@ -117,7 +117,7 @@ class MeanField(eqx.Module):
         gap: Float[Array, "*#shape"],
     ) -> PairStep:
         """The same of ln q_u and ln q_v."""
-        moments = self.activation.pair(jnp.exp(within(log_variance_u)), jnp.exp(within(log_variance_v)), gap)
+        moments = _pair(self.activation, jnp.exp(within(log_variance_u)), jnp.exp(within(log_variance_v)), gap)
         after = self.affine_gap(
             moments.gap, self.log_second_moment(log_variance_u), self.log_second_moment(log_variance_v)
         )
@@ -126,13 +126,23 @@ class MeanField(eqx.Module):
     def chi_1(self, variance: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """χ₁ = σ_w² E[φ'(u)²] at the variance q: what p is multiplied by from a layer to the one before (8)."""
         inside = jnp.exp(within(jnp.log(variance)))
-        return self.sigma_w**2 * self.activation.pair(inside, inside, jnp.zeros_like(inside)).derivative
+        return self.sigma_w**2 * _pair(self.activation, inside, inside, jnp.zeros_like(inside)).derivative
 
     def variance_slope(self, variance: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """dq'/dq = χ₁ + σ_w² E[φφ''], by automatic differentiation of E[φ²]."""
         inside = jnp.exp(within(jnp.log(variance)))
-        slope = jax.jvp(self.activation.second_moment, (inside,), (jnp.ones_like(inside),))[1]
-        return self.sigma_w**2 * slope
+        return self.sigma_w**2 * _moment_slope(self.activation, inside)
+
+
+# Compiled here, since the loop of a quadrature that is called as it is would be compiled at every call.
+@eqx.filter_jit
+def _pair(activation: AbstractDualActivation, variance_u: Array, variance_v: Array, gap: Array) -> PairMoments:
+    return activation.pair(variance_u, variance_v, gap)
+
+
+@eqx.filter_jit
+def _moment_slope(activation: AbstractDualActivation, variance: Array) -> Array:
+    return jax.jvp(activation.second_moment, (variance,), (jnp.ones_like(variance),))[1]
 
 
 def within(log_variance: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
