@@ -101,7 +101,7 @@ def test_theorem_3_against_trained_networks() -> None:
 
     Pairs of inputs all have one correlation, the training samples' and the test sample's, so that Θ* is Θ̄*.
     """
-    width, depth, networks, samples, sigma_w, sigma_b, correlation = 400, 3, 192, 5, 1.8, 0.3, 0.2
+    width, depth, networks, samples, sigma_w, sigma_b, correlation = 400, 3, 192, 5, 1.8, 0.3, 0.7
     root = np.linalg.cholesky(np.full((samples + 1,) * 2, correlation) + (1 - correlation) * np.eye(samples + 1))
     inputs = jnp.asarray(root * np.sqrt(samples + 1))
     profile = depth_profile(MeanField(Erf(), sigma_w, sigma_b), depth, gap=1 - correlation)
