@@ -1,4 +1,4 @@
-"""Printed formulas of papers 1 and 3 and thesis section 2.4 that are wrong, or right only under a condition left unsaid.
+"""Printed formulas of papers 1 and 3 and thesis section 2.4 that are wrong, or right only under an unsaid condition.
 
 Each test asserts the corrected statement to a tight tolerance and the printed one to fail by a clear margin. NumPy and
 SciPy only: nothing here goes through ntkflow, so these tests stay an independent reference. Loss normalisation Z = 1
@@ -1265,9 +1265,9 @@ def test_paper1_appendix_e2_erf():
     assert abs(2 / np.pi * np.arctan(2 * np.sqrt(q_sr) / in_recursion) / square - 1) > 0.1
     assert abs(4 / np.pi / in_recursion / slopes - 1) > 0.1
     # Those of one input are right.
-    own, own_slope = gaussian_pair(phi, slope, a**2, a**2 * (1 - 1e-9))
-    assert own == pytest.approx(2 / np.pi * np.arctan(a**2 / np.sqrt(a**2 + 0.25)), rel=1e-7)
-    assert own_slope == pytest.approx(2 / np.pi / np.sqrt(a**2 + 0.25), rel=1e-7)
+    own, own_slope = gaussian_pair(phi, slope, a**2, a**2 * (1 - 1e-4))
+    assert own == pytest.approx(2 / np.pi * np.arctan(a**2 / np.sqrt(a**2 + 0.25)), rel=1e-3)
+    assert own_slope == pytest.approx(2 / np.pi / np.sqrt(a**2 + 0.25), rel=1e-3)
 
 
 def two_kernels(moments, sw2, sb2, depth, c0=0.5):
