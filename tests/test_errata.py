@@ -1,4 +1,4 @@
-"""Printed formulas of paper 3 and of thesis section 2.4 that are wrong, or right only under a condition left unsaid.
+"""Printed formulas of papers 1 and 3 and thesis section 2.4 that are wrong, or right only under an unsaid condition.
 
 Each test asserts the corrected statement to a tight tolerance and the printed one to fail by a clear margin. NumPy and
 SciPy only: nothing here goes through ntkflow, so these tests stay an independent reference. Loss normalisation Z = 1
@@ -28,6 +28,7 @@ from oracles.flow_ends import collapsed_path, equal_bias_end, general_bias_path
 from oracles.tanh_network import TanhNetwork, jacobian
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm, null_space
+from scipy.optimize import brentq
 from scipy.special import erf
 
 # Paper 3, sections 2 and 3
@@ -1144,3 +1145,195 @@ def test_slides_003_index_of_the_derivative_covariance():
     for layer in range(1, depth):
         other = other * dot[layer] + sigma[layer]
     assert other != pytest.approx(theta, rel=1e-3)
+
+
+# Paper 1: mean field, its integrals, and what follows for kernels
+
+
+def gaussian_pair(phi, slope, variance, covariance):
+    """E[phi phi] and E[phi' phi'] of two Gaussians of one variance, by Gauss-Legendre panels cut where phi has its
+    kink: u = sqrt(q) z1, v = sqrt(q) (c z1 + sqrt(1 - c²) z2)."""
+    c = covariance / variance
+    nodes, weights = np.polynomial.legendre.leggauss(60)
+    total = np.zeros(2)
+    for low, high in ((-9.0, 0.0), (0.0, 9.0)):
+        outer = (low + high) / 2 + (high - low) / 2 * nodes
+        for x, weight in zip(outer, weights * (high - low) / 2, strict=True):
+            cut = -c * x / np.sqrt(1 - c**2)
+            for inner_low, inner_high in ((-9.0 + min(cut, 0), cut), (cut, 9.0 + max(cut, 0))):
+                y = (inner_low + inner_high) / 2 + (inner_high - inner_low) / 2 * nodes
+                density = np.exp(-(x**2 + y**2) / 2) / (2 * np.pi) * weight * weights * (inner_high - inner_low) / 2
+                u, v = np.sqrt(variance) * np.full_like(y, x), np.sqrt(variance) * (c * x + np.sqrt(1 - c**2) * y)
+                total += [np.sum(density * f(u) * f(v)) for f in (phi, slope)]
+    return total
+
+
+def mean_over_networks(widths, sw2, sb2, fan_out, networks=300):
+    """Mean of sum_i delta_i² of the first layer and of h_i² of the last hidden one over random erf networks, with
+    standard errors; weights of variance sw2 over the fan-in, or over the rows' number M_l as printed in (1)."""
+    rng, found = np.random.default_rng(11), []
+    x = np.ones(widths[0])
+    for _ in range(networks):
+        weights, before, a = [], [], x
+        for rows, columns in zip([*widths[1:], 1], widths, strict=True):
+            w = rng.standard_normal((rows, columns)) * np.sqrt(sw2 / (rows if fan_out else columns))
+            h = w @ a + np.sqrt(sb2) * rng.standard_normal(rows)
+            weights.append(w)
+            before.append(h)
+            a = erf(h)
+        delta = np.ones(1)
+        for w, h in zip(weights[:0:-1], before[-2::-1], strict=True):
+            delta = 2 / np.sqrt(np.pi) * np.exp(-(h**2)) * (w.T @ delta)
+        found.append((delta @ delta, np.mean(before[-2] ** 2)))
+    return np.mean(found, axis=0), np.std(found, axis=0, ddof=1) / np.sqrt(networks)
+
+
+def erf_chain(q_hat, sw2, sb2, hidden):
+    """q of each hidden layer, and chi_1."""
+    q, found = sw2 * q_hat + sb2, []
+    for _ in range(hidden):
+        moment, slope = erf_moments(q, q, q)
+        found.append((q, sw2 * slope))
+        q = sw2 * moment + sb2
+    return np.array(found).T
+
+
+def test_paper1_eq1_variance_over_the_fan_in():
+    """(5) is the map of weights of variance sigma_w²/M_{l-1}: with M_l, as (1) is printed, widths stay in it."""
+    widths, sw2, sb2 = (200, 100, 400, 200), 1.6, 0.2
+    q, _ = erf_chain(1.0, sw2, sb2, 3)
+    for fan_out in (False, True):
+        mean, error = mean_over_networks(widths, sw2, sb2, fan_out)
+        assert (abs(mean[1] - q[-1]) < 4 * error[1] + 0.01 * q[-1]) == (not fan_out)
+
+
+def test_paper1_eq8_no_factor_of_widths():
+    """p = E sum_i delta_i² of the first layer: the product of chi_1 alone, with no M_{l+1}/M_{l+2}, where W^l has the
+    variance sigma_w²/M_{l-1} that (5) needs."""
+    widths, sw2, sb2 = (100, 400, 200, 400), 1.6, 0.2
+    _, chi = erf_chain(1.0, sw2, sb2, 3)
+    mean, error = mean_over_networks(widths, sw2, sb2, fan_out=False)
+    assert abs(mean[0] - np.prod(chi)) < 4 * error[0]
+    # M_{l+1}/M_{l+2} for l = 1, …, L - 2; that of l = L - 1 would need a width after the output's.
+    printed = np.prod(chi) * (widths[2] / widths[3]) * (widths[3] / 1)
+    assert abs(printed / mean[0] - 1) > 10
+    inner = np.prod(chi) * widths[2] / widths[3]
+    assert abs(inner - mean[0]) > 10 * error[0]
+
+
+def test_paper1_eq5_first_layer_has_no_activation():
+    """The printed q^0 = 1, put into (5), sends inputs through phi: h^1 is linear in x, so that q^1 =
+    sigma_w² |x|²/M_0 + sigma_b²."""
+    rng, m0, sw2, sb2 = np.random.default_rng(2), 50, 1.5, 0.3
+    x = np.where(np.arange(m0) % 2, 1.0, -1.0)
+    h = rng.standard_normal((20000, m0)) @ x * np.sqrt(sw2 / m0) + np.sqrt(sb2) * rng.standard_normal(20000)
+    q1, error = np.mean(h**2), np.std(h**2) / np.sqrt(20000)
+    assert abs(q1 - (sw2 + sb2)) < 4 * error
+    for moments in (relu_moments, erf_moments):
+        assert abs(q1 - (sw2 * moments(1.0, 1.0, 1.0)[0] + sb2)) > 10 * error
+
+
+def test_paper1_appendix_e1_relu():
+    """E[phi phi] needs a² where a is printed; p_sr goes back by p_sr, not by p."""
+    phi, slope, _ = ACTIVATIONS["relu"]
+    a, c = 1.7, 0.4
+    square, slopes = gaussian_pair(phi, slope, a**2, a**2 * c)
+    bracket = np.sqrt(1 - c**2) + c * np.pi / 2 + c * np.arcsin(c)
+    assert square == pytest.approx(a**2 / (2 * np.pi) * bracket, rel=1e-9)
+    assert abs(a / (2 * np.pi) * bracket / square - 1) > 0.3
+    assert slopes == pytest.approx((np.pi / 2 + np.arcsin(c)) / (2 * np.pi), rel=1e-9)
+    # Two layers back, sigma_w² = 2: the second factor multiplies what the first has left.
+    p_sr = (2 * slopes) ** 2
+    assert abs(2 * slopes / p_sr - 1) > 0.3
+
+
+def test_paper1_appendix_e2_erf():
+    """With a the root of the variance the pair integrals need a² and ab in place of a and b; the recursions below them
+    need q and q_sr, without a root."""
+    phi, slope, _ = ACTIVATIONS["erf"]
+    a, c = 0.5, 0.8
+    b = a * c  # u = a z1, v = b z1 + sqrt(a² - b²) z2
+    square, slopes = gaussian_pair(phi, slope, a**2, a * b)
+    root = np.sqrt((1 + 2 * a**2) ** 2 - 4 * (a * b) ** 2)
+    assert square == pytest.approx(2 / np.pi * np.arctan(2 * a * b / root), rel=1e-9)
+    assert slopes == pytest.approx(4 / np.pi / root, rel=1e-9)
+    printed = np.sqrt((1 + 2 * a) ** 2 - 4 * b**2)
+    assert abs(2 / np.pi * np.arctan(2 * b / printed) / square - 1) > 0.1
+    assert abs(4 / np.pi / printed / slopes - 1) > 0.1
+    q_sr = a * b
+    in_recursion = np.sqrt((1 + 2 * np.sqrt(q_sr)) ** 2 - 4 * q_sr)
+    assert abs(2 / np.pi * np.arctan(2 * np.sqrt(q_sr) / in_recursion) / square - 1) > 0.1
+    assert abs(4 / np.pi / in_recursion / slopes - 1) > 0.1
+    # Those of one input are right.
+    own, own_slope = gaussian_pair(phi, slope, a**2, a**2 * (1 - 1e-4))
+    assert own == pytest.approx(2 / np.pi * np.arctan(a**2 / np.sqrt(a**2 + 0.25)), rel=1e-3)
+    assert own_slope == pytest.approx(2 / np.pi / np.sqrt(a**2 + 0.25), rel=1e-3)
+
+
+def two_kernels(moments, sw2, sb2, depth, c0=0.5):
+    """kappa_1 and kappa_2 up to alpha, the correlation and q of the last layer; inputs of |x|² = M_0."""
+    own, beside = 1.0, c0
+    q, k = sw2 + sb2, sw2 * c0 + sb2
+    for _ in range(depth - 1):
+        m, d = moments(q, q, q)
+        m_sr, d_sr = moments(q, q, k)
+        own, beside = m + sw2 * d * own, m_sr + sw2 * d_sr * beside
+        q, k = sw2 * m + sb2, sw2 * m_sr + sb2
+    return own, beside, k / q, q
+
+
+def test_paper1_chaotic_relu_does_not_decorrelate():
+    """Beyond sigma_w² = 2 correlations of ReLU rise to 1 as below, and without biases kappa_1/kappa_2 and c do not know
+    sigma_w at all; with erf the statements hold."""
+    for depth in (5, 40, 200):
+        kernels = [two_kernels(relu_moments, sw2, 0.0, depth) for sw2 in (1.0, 2.0, 4.0)]
+        ratios = [(own / beside, c) for own, beside, c, _ in kernels]
+        assert np.allclose(ratios, ratios[0], rtol=1e-6)
+        assert ratios[0][0] < 4
+    assert two_kernels(relu_moments, 3.0, 1.0, 200)[2] > 0.99
+    own, beside, c, _ = two_kernels(erf_moments, 4.0, 0.1, 40)
+    assert own / beside > 1e3
+    assert c < 0.5
+
+
+def test_paper1_ill_conditioned_kernels_do_not_have_small_steps():
+    """The largest stable step is 2Z over lambda_max = d + (S - 1) e alone: for erf at depth 15 it is larger in the
+    ordered phase, where the kernel is the worse conditioned by far. What is slow there is the smallest eigenvalue."""
+    samples, found = 64, []
+    for sw2, sb2 in ((0.36, 0.09), (6.25, 0.09)):
+        d, e, _, _ = two_kernels(erf_moments, sw2, sb2, 15)
+        kernel = (d - e) * np.eye(samples) + e
+        values = eigvalsh(kernel)
+        found.append((values[-1] / max(values[0], 1e-300), 2 / values[-1]))
+    (ordered, ordered_step), (chaotic, chaotic_step) = found
+    assert ordered > 1e6 * chaotic
+    assert ordered_step > 100 * chaotic_step
+
+
+def test_paper1_theorem_3_is_the_variance_over_starts():
+    """Exact over starts at fixed data; over the data as well, as section 5 defines Var, targets add their part."""
+    rng, samples, d, e, q, k, draws = np.random.default_rng(5), 6, 3.0, 1.2, 2.0, 0.8, 200000
+    weights = np.full(samples, e) @ np.linalg.inv((d - e) * np.eye(samples) + e)
+    cov = (q - k) * np.eye(samples + 1) + k
+    start = rng.multivariate_normal(np.zeros(samples + 1), cov, draws)
+    share = samples / (d / e + samples - 1)
+    theorem = (1 + share**2 / samples) * (q - k) + (share - 1) ** 2 * k
+    fixed = np.where(np.arange(samples) % 2, 1.0, -0.5)
+    drawn = rng.choice([-1.0, 1.0], (draws, samples))
+    error = np.sqrt(2 / draws) * theorem
+    assert abs(np.var(start[:, -1] + (fixed - start[:, :-1]) @ weights) - theorem) < 4 * error
+    over_data = np.var(start[:, -1] + np.sum((drawn - start[:, :-1]) * weights, axis=1))
+    assert over_data - theorem > 20 * error
+    assert abs(over_data - theorem - weights @ weights) < 8 * error
+
+
+def test_paper1_chi_is_one_in_all_layers_only_from_the_fixed_point():
+    """Where chi_1 = 1 at the limit q* the first layers of a network have another chi_1, unless q starts at q*."""
+    sb2 = 1.0
+    q = brentq(lambda q: q - np.sqrt(q + 0.25) * np.arctan(q / np.sqrt(q + 0.25)) - sb2, 0.1, 20)
+    sw2 = np.pi / 2 * np.sqrt(q + 0.25)
+    _, chi = erf_chain(1.0, sw2, sb2, 30)
+    assert abs(chi[-1] - 1) < 1e-9
+    assert abs(chi[0] - 1) > 0.05
+    _, settled = erf_chain((q - sb2) / sw2, sw2, sb2, 30)
+    assert np.max(np.abs(settled - 1)) < 1e-9

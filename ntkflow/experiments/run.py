@@ -12,6 +12,7 @@ from ntkflow.experiments.comparison import run_comparison
 from ntkflow.experiments.end_of_training import run_end_of_training
 from ntkflow.experiments.flow import run_flow
 from ntkflow.experiments.kernel import run_kernel
+from ntkflow.experiments.mean_field import run_mean_field
 from ntkflow.experiments.outcome import Outcome
 from ntkflow.experiments.regression import run_regression
 from ntkflow.experiments.relaxation import run_relaxation
@@ -28,6 +29,7 @@ from ntkflow.scenario import (
     FlowScenario,
     KernelScenario,
     LoadedScenario,
+    MeanFieldScenario,
     RegressionScenario,
     RelaxationScenario,
     ResidualsScenario,
@@ -111,6 +113,8 @@ def experiment(
             return run_kernel(scenario, folder=folder, text=text, progress=progress)
         case WidthScenario():
             return run_width(scenario, folder=folder, text=text, progress=progress)
+        case MeanFieldScenario():
+            return run_mean_field(scenario, folder=folder, text=text, progress=progress)
         case TrainingScenario():
             return run_training(scenario, folder=folder, text=text, progress=progress, checkpoints=checkpoints)
     assert_never(scenario)

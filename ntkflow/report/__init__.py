@@ -8,6 +8,7 @@ from ntkflow.report.flow_figures import flow_drawings
 from ntkflow.report.html import render_report
 from ntkflow.report.kernel_figures import Curve, kernel_heat_map, pair_norm_map, structure_over_time, subspace_spectra
 from ntkflow.report.kernel_result_figures import kernel_drawings
+from ntkflow.report.mean_field_figures import kernel_depth_figure, mean_field_drawings
 from ntkflow.report.paper2_structure import DeepRun, structure_in_training_figure
 from ntkflow.report.paper3_block_structure import block_structure_figure, eigenvalue_table_figure
 from ntkflow.report.paper3_collapse import chosen_pair, collapse_figure
@@ -35,9 +36,11 @@ __all__ = [
     "end_of_training_drawings",
     "ensemble_drawings",
     "flow_drawings",
+    "kernel_depth_figure",
     "kernel_drawings",
     "kernel_heat_map",
     "line",
+    "mean_field_drawings",
     "pair_norm_map",
     "part_colour",
     "print_summary",

@@ -37,6 +37,7 @@ from ntkflow.scenario.kernel_kind import (
     Measurement,
 )
 from ntkflow.scenario.load import LoadedScenario, load_scenario, resolved_yaml
+from ntkflow.scenario.mean_field_kind import Initialization, MeanFieldScenario, PhasePlane, VarianceAxis
 from ntkflow.scenario.networks import MLP, VGG, BuiltNetwork, CheckpointNetwork, DenseNet, Network, ResNet, StoredMLP
 from ntkflow.scenario.regression_kind import (
     ConjugateGradientSolver,
@@ -130,6 +131,7 @@ __all__ = [
     "InfiniteCNN",
     "InfiniteMLP",
     "InitialState",
+    "Initialization",
     "KernelScenario",
     "KernelTraining",
     "LinearKernel",
@@ -139,12 +141,14 @@ __all__ = [
     "MNIST5kData",
     "MNISTData",
     "MatrixBlocksModel",
+    "MeanFieldScenario",
     "Measurement",
     "Model",
     "Network",
     "NoisyModel",
     "NystromSolver",
     "Optimizer",
+    "PhasePlane",
     "RBFKernel",
     "RandomStart",
     "RandomState",
@@ -176,6 +180,7 @@ __all__ = [
     "UnequalClassesModel",
     "ValueNoise",
     "ValuesAtTime",
+    "VarianceAxis",
     "Variation",
     "VaryingValuesModel",
     "WeightDecayModel",

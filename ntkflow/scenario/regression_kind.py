@@ -188,8 +188,8 @@ class RegressionScenario(Model):
             )
         if isinstance(self.kernel, InfiniteMLP) and self.kernel.depths:
             raise ValueError(
-                f"solver: {self.solver.kind} makes one kernel, not those of all depths; leave out depths, or take solver: "
-                "{kind: dense}"
+                f"solver: {self.solver.kind} makes one kernel, not those of all depths; leave out depths, or take "
+                "solver: {kind: dense}"
             )
         if isinstance(self.solver, ConjugateGradientSolver) and self.descent is not None:
             raise ValueError(

@@ -14,6 +14,7 @@ from ntkflow.scenario.comparison_kind import ComparisonScenario
 from ntkflow.scenario.end_of_training_kind import EndOfTrainingScenario
 from ntkflow.scenario.flow_kind import FlowScenario
 from ntkflow.scenario.kernel_kind import KernelScenario
+from ntkflow.scenario.mean_field_kind import MeanFieldScenario
 from ntkflow.scenario.regression_kind import RegressionScenario
 from ntkflow.scenario.relaxation_kind import RelaxationScenario
 from ntkflow.scenario.residuals_kind import ResidualsScenario
@@ -32,6 +33,7 @@ Scenario = (
     | KernelScenario
     | TrainingScenario
     | WidthScenario
+    | MeanFieldScenario
 )
 
 SCENARIO: TypeAdapter[Scenario] = TypeAdapter(Annotated[Scenario, Field(discriminator="kind")])

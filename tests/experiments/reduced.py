@@ -64,6 +64,11 @@ REDUCED = {
     "width": WIDTHS,
     "width_smooth": WIDTHS,
     "width_mnist5k": WIDTHS,
+    "mean_field": (
+        "plane={sigma_w2: {start: 0.5, end: 4.0, points: 8}, sigma_b2: {start: 0.0, end: 1.0, points: 3}}",
+        "depth=8",
+        "correlations=[0.0, 0.6]",
+    ),
     "cntk_digits": (
         "data={source: digits, classes: 3, samples_per_class: 3, labels: zero_centred}",
         "test_samples_per_class=2",

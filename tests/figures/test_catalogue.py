@@ -25,10 +25,17 @@ _TRAINED = (
 )
 _DATA = "data={source: digits, classes: 3, samples_per_class: 4, test_samples_per_class: 2, labels: zero_centred}"
 _SIGMA = "network={kind: mlp, width: 8, hidden_layers: 1, features: 6, sigma_w: 1.0}"
+_MEAN_FIELD = (
+    "plane={sigma_w2: {start: 0.5, end: 4.0, points: 8}, sigma_b2: {start: 0.0, end: 1.0, points: 3}}",
+    "depth=8",
+    "correlations=[0.0, 0.6]",
+)
 REDUCED: dict[str, tuple[str, ...]] = {
     "paper3-fig1-training": (_DATA, _MLP, *_TRAINED),
     "paper3-fig1-kernels": (_DATA, "measure.samples_per_class=3", "network.statistics=stored"),
     "paper3-fig2": (_DATA, _MLP, *_TRAINED, "ensemble={step_sizes: [0.002, 0.05]}"),
+    "paper1-fig5-erf": _MEAN_FIELD,
+    "paper1-fig5-relu": _MEAN_FIELD,
     "paper2-fig4-training": (_DATA, _SIGMA, *_TRAINED, "training.step_size=1.0e-3", "checkpoints.snapshots=[0, 1]"),
     "paper2-fig4-kernels": (_DATA, "measure.samples_per_class=3"),
 }
@@ -65,7 +72,9 @@ def test_the_reduced_ones_are_all() -> None:
     assert set(REDUCED) == {path.stem for path in (SCENARIOS / "figures").glob("*.yaml")}
 
 
-@pytest.mark.parametrize("name", ["paper3-fig1", "paper3-table1", "paper3-fig2", "paper3-fig3"])
+@pytest.mark.parametrize(
+    "name", ["paper1-fig5", "paper1-fig6", "paper3-fig1", "paper3-table1", "paper3-fig2", "paper3-fig3"]
+)
 def test_a_figure_from_its_scenarios(name: str, scenarios: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     output = tmp_path_factory.getbasetemp() / "figures-of-papers"
     output.mkdir(exist_ok=True)

@@ -42,7 +42,7 @@ def gap_with_bias(
     gap: Float[Array, "*shape"],
     variance_u: Float[Array, "*#shape"],
     variance_v: Float[Array, "*#shape"],
-    bias_variance: Float[Array, ""],
+    bias_variance: Float[Array, "*#shape"],
 ) -> Float[Array, "*shape"]:
     """The gap after a common variable of variance s is added to u and to v, of variances a and a'.
 
