@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from scipy.optimize import brentq
 
 from ntkflow.networks import ACTIVATIONS, Activation
@@ -39,7 +40,7 @@ def phase_border(activation: Activation, sigma_b2: float) -> float | None:
     weights = jnp.exp(-(_NODES**2) / 2)
 
     @jax.jit
-    def compiled(q: float) -> tuple[jax.Array, jax.Array]:
+    def compiled(q: ArrayLike) -> tuple[jax.Array, jax.Array]:
         u = jnp.sqrt(q) * _NODES
         squares = phi(u) ** 2, jax.vmap(slope)(u) ** 2
         return jnp.average(squares[0], weights=weights), jnp.average(squares[1], weights=weights)

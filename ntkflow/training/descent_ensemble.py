@@ -24,7 +24,7 @@ DIVERGED: Final = 2
 
 
 class DescentEnsemble(eqx.Module):
-    """Where each of several networks stands; every array has the members as its first axis.
+    """Where each of several networks stands; every array has the members as its first axis, or none for one of them.
 
     Attributes:
         networks: stacked. Of one that ended: with the parameters at which it did.
@@ -37,10 +37,10 @@ class DescentEnsemble(eqx.Module):
 
     networks: AbstractClassifier
     rule: Any
-    step: Int[Array, " members"]
-    loss: Float[Array, " members"]
-    least_loss: Float[Array, " members"]
-    end: Int[Array, " members"]
+    step: Int[Array, "*members"]
+    loss: Float[Array, "*members"]
+    least_loss: Float[Array, "*members"]
+    end: Int[Array, "*members"]
 
     @classmethod
     def of(cls, networks: Sequence[AbstractClassifier], rule: AbstractStoppingRule) -> DescentEnsemble:
