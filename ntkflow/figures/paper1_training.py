@@ -46,7 +46,8 @@ def _widths(activation: _Activation, setting: Setting) -> tuple[Stage, ...]:
             "depths=[2, 8, 16]",
             "widths=[32, 64, 128]",
             "seeds=3",
-            "steps=3000",
+            "steps=1000",
+            "measured_steps=[10, 100]",
         )
         return (Stage(f"paper1-{activation}-widths", _SCENARIO, changes),)
     changes = (f"network.activation={activation}", f"sigma_w2={_SIGMA_W2[activation, setting]}")
