@@ -173,7 +173,7 @@ def _curves(tree: xr.DataTree) -> Figure:
             axes.fill_between(
                 steps, positive(mean - error), positive(mean + error), color=colour(ink), alpha=0.25, linewidth=0
             )
-        axes.set(title=f"L = {int(plane['depth'][depth])}", xscale="log", yscale="log", xlabel="step")
+        axes.set(title=f"L = {int(plane['depth'][depth])}", xscale="log", yscale=_scale(values), xlabel="step")
     panels[0].set_ylabel(CHANGE_LABEL)
     panels[-1].legend(fontsize=8)
     return figure
@@ -192,9 +192,14 @@ def _widths(tree: xr.DataTree) -> Figure:
             axes.errorbar(widths, positive(mean), error, marker="o", color=colour(ink), linewidth=1.2, label=label)
         last = mean_over_seeds(values[depth, chosen[0]])[-1]
         axes.plot(widths, last * widths[-1] / widths, color=colour("grey"), linestyle=":")
-        axes.set(title=f"L = {int(plane['depth'][depth])}", xscale="log", yscale="log", xlabel="width M")
+        axes.set(title=f"L = {int(plane['depth'][depth])}", xscale="log", yscale=_scale(values), xlabel="width M")
         axes.set_xticks(widths, [f"{width:g}" for width in widths])
         axes.set_xticks([], minor=True)
     panels[0].set_ylabel(CHANGE_LABEL)
     panels[-1].legend(fontsize=8)
     return figure
+
+
+def _scale(values: np.ndarray) -> str:
+    """Logarithmic, but where every network diverged there is nothing that such an axis could show."""
+    return "log" if (values > 0).any() else "linear"
