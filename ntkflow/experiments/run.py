@@ -12,6 +12,7 @@ from ntkflow.experiments.comparison import run_comparison
 from ntkflow.experiments.end_of_training import run_end_of_training
 from ntkflow.experiments.flow import run_flow
 from ntkflow.experiments.kernel import run_kernel
+from ntkflow.experiments.kernel_change import run_kernel_change
 from ntkflow.experiments.mean_field import run_mean_field
 from ntkflow.experiments.outcome import Outcome
 from ntkflow.experiments.regression import run_regression
@@ -27,6 +28,7 @@ from ntkflow.scenario import (
     ComparisonScenario,
     EndOfTrainingScenario,
     FlowScenario,
+    KernelChangeScenario,
     KernelScenario,
     LoadedScenario,
     MeanFieldScenario,
@@ -60,7 +62,7 @@ def run_scenario(
         InterruptedRun: after Ctrl-C; says what was left where.
     """
     text = resolved_yaml(loaded.scenario)
-    resumes = text if isinstance(loaded.scenario, TrainingScenario) else None
+    resumes = text if isinstance(loaded.scenario, TrainingScenario | KernelChangeScenario) else None
     folder = ResultFolder.create(output, overwrite=overwrite, resumes=resumes)
     try:
         summary = _run(loaded, text, folder, progress)
@@ -115,6 +117,8 @@ def experiment(
             return run_width(scenario, folder=folder, text=text, progress=progress)
         case MeanFieldScenario():
             return run_mean_field(scenario, folder=folder, text=text, progress=progress)
+        case KernelChangeScenario():
+            return run_kernel_change(scenario, folder=folder, text=text, progress=progress, checkpoints=checkpoints)
         case TrainingScenario():
             return run_training(scenario, folder=folder, text=text, progress=progress, checkpoints=checkpoints)
     assert_never(scenario)

@@ -11,7 +11,8 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from ntkflow.errors import CheckpointError, DivergenceError
+from ntkflow.errors import DivergenceError
+from ntkflow.experiments.latest_usable import latest_usable
 from ntkflow.experiments.training_setup import Member, TrainingSetup
 from ntkflow.networks import AbstractClassifier, encode_checkpoint
 from ntkflow.progress import Progress, silent
@@ -97,14 +98,8 @@ class TrainingRun:
         """
         if self._series is None:
             return None
-        found = self._series.latest(self.tree())
+        found = latest_usable(self._series, self.tree())
         if found.tree is None:
-            if found.refused:
-                raise CheckpointError(
-                    "no checkpoint of the stopped run can be used: " + "; ".join(found.refused),
-                    place=str(self._folder),
-                    remedy="--overwrite starts again from the beginning.",
-                )
             return None
         self.messages = tuple(f"Not used: {message}" for message in found.refused)
         self._take(found.tree)

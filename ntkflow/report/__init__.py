@@ -6,6 +6,12 @@ from ntkflow.report.end_of_training_figures import end_of_training_drawings
 from ntkflow.report.ensemble_figures import ensemble_drawings
 from ntkflow.report.flow_figures import flow_drawings
 from ntkflow.report.html import render_report
+from ntkflow.report.kernel_change_figures import (
+    kernel_change_drawings,
+    plane_drawing,
+    steps_drawing,
+    widths_drawing,
+)
 from ntkflow.report.kernel_figures import Curve, kernel_heat_map, pair_norm_map, structure_over_time, subspace_spectra
 from ntkflow.report.kernel_result_figures import kernel_drawings
 from ntkflow.report.mean_field_figures import kernel_depth_figure, mean_field_drawings
@@ -36,6 +42,7 @@ __all__ = [
     "end_of_training_drawings",
     "ensemble_drawings",
     "flow_drawings",
+    "kernel_change_drawings",
     "kernel_depth_figure",
     "kernel_drawings",
     "kernel_heat_map",
@@ -43,6 +50,7 @@ __all__ = [
     "mean_field_drawings",
     "pair_norm_map",
     "part_colour",
+    "plane_drawing",
     "print_summary",
     "regression_drawings",
     "relaxation_drawings",
@@ -50,11 +58,13 @@ __all__ = [
     "render_report",
     "residuals_drawings",
     "several_drawings",
+    "steps_drawing",
     "structure_in_training_figure",
     "structure_over_time",
     "subspace_spectra",
     "themed",
     "training_drawings",
     "width_drawings",
+    "widths_drawing",
     "write_figures",
 ]

@@ -30,6 +30,7 @@ from ntkflow.scenario.flow_ensemble import FlowEnsemble, Variation, refuse_disor
 from ntkflow.scenario.flow_kind import FileState, FlowCase, FlowScenario, FlowSolver, InitialState
 from ntkflow.scenario.initial_states import RandomState, UnbalancedState, ZeroInvariantState
 from ntkflow.scenario.json_schema import json_schema
+from ntkflow.scenario.kernel_change_kind import KernelChangeScenario, PlaneNetwork
 from ntkflow.scenario.kernel_kind import (
     CheckpointOptions,
     KernelScenario,
@@ -132,6 +133,7 @@ __all__ = [
     "InfiniteMLP",
     "InitialState",
     "Initialization",
+    "KernelChangeScenario",
     "KernelScenario",
     "KernelTraining",
     "LinearKernel",
@@ -149,6 +151,7 @@ __all__ = [
     "NystromSolver",
     "Optimizer",
     "PhasePlane",
+    "PlaneNetwork",
     "RBFKernel",
     "RandomStart",
     "RandomState",

@@ -13,6 +13,7 @@ from pydantic import Field, TypeAdapter
 from ntkflow.scenario.comparison_kind import ComparisonScenario
 from ntkflow.scenario.end_of_training_kind import EndOfTrainingScenario
 from ntkflow.scenario.flow_kind import FlowScenario
+from ntkflow.scenario.kernel_change_kind import KernelChangeScenario
 from ntkflow.scenario.kernel_kind import KernelScenario
 from ntkflow.scenario.mean_field_kind import MeanFieldScenario
 from ntkflow.scenario.regression_kind import RegressionScenario
@@ -34,6 +35,7 @@ Scenario = (
     | TrainingScenario
     | WidthScenario
     | MeanFieldScenario
+    | KernelChangeScenario
 )
 
 SCENARIO: TypeAdapter[Scenario] = TypeAdapter(Annotated[Scenario, Field(discriminator="kind")])

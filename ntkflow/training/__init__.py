@@ -1,6 +1,14 @@
 """Real training: gradient descent, exact gradient flow, mini-batches, ensembles, with what is measured on the way."""
 
 from ntkflow.training.checkpoint_series import CheckpointSeries, Found
+from ntkflow.training.descent_ensemble import (
+    DIVERGED,
+    GOES_ON,
+    STOPPED,
+    DescentEnsemble,
+    descend_together,
+    look,
+)
 from ntkflow.training.devices import device_mesh, replicate, split_batches, split_members
 from ntkflow.training.ensemble import (
     EnsembleRecord,
@@ -36,8 +44,11 @@ from ntkflow.training.stopping import AbstractStoppingRule, LossBelow, StalledLo
 
 __all__ = [
     "CHUNK",
+    "DIVERGED",
     "FORMS",
+    "GOES_ON",
     "SGD",
+    "STOPPED",
     "WORDS",
     "AbstractObjective",
     "AbstractOptimizer",
@@ -51,6 +62,7 @@ __all__ = [
     "CrossEntropy",
     "Decay",
     "Decayed",
+    "DescentEnsemble",
     "EnsembleRecord",
     "Form",
     "Found",
@@ -75,12 +87,14 @@ __all__ = [
     "chosen_loop",
     "copy_state",
     "descend",
+    "descend_together",
     "descent_path",
     "device_mesh",
     "first_stop",
     "given_snapshot",
     "inside_loops",
     "instantaneous_rates",
+    "look",
     "measure_snapshot",
     "member",
     "network_history",

@@ -69,6 +69,15 @@ REDUCED = {
         "depth=8",
         "correlations=[0.0, 0.6]",
     ),
+    "kernel_change": (
+        "data={source: digits, classes: 3, samples_per_class: 4}",
+        "sigma_w2=[1.0, 2.2]",
+        "depths=[2, 3]",
+        "widths=[6, 8]",
+        "step_size=2.0e-3",
+        "steps=20",
+        "measured_steps=[1, 10]",
+    ),
     "cntk_digits": (
         "data={source: digits, classes: 3, samples_per_class: 3, labels: zero_centred}",
         "test_samples_per_class=2",

@@ -31,6 +31,13 @@ _MEAN_FIELD = (
     "correlations=[0.0, 0.6]",
 )
 REDUCED: dict[str, tuple[str, ...]] = {
+    "paper1-kernel-change": (
+        "data={source: digits, classes: 3, samples_per_class: 4}",
+        "depths=[2, 3]",
+        "widths=[6, 8]",
+        "steps=20",
+        "measured_steps=[1, 10]",
+    ),
     "paper3-fig1-training": (_DATA, _MLP, *_TRAINED),
     "paper3-fig1-kernels": (_DATA, "measure.samples_per_class=3", "network.statistics=stored"),
     "paper3-fig2": (_DATA, _MLP, *_TRAINED, "ensemble={step_sizes: [0.002, 0.05]}"),
