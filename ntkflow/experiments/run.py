@@ -9,6 +9,7 @@ from typing import assert_never
 
 from ntkflow.errors import InterruptedRun, UserError
 from ntkflow.experiments.comparison import run_comparison
+from ntkflow.experiments.dispersion import run_dispersion
 from ntkflow.experiments.end_of_training import run_end_of_training
 from ntkflow.experiments.flow import run_flow
 from ntkflow.experiments.kernel import run_kernel
@@ -24,6 +25,7 @@ from ntkflow.progress import Progress, silent
 from ntkflow.results import ResultFolder, Summary
 from ntkflow.scenario import (
     ComparisonScenario,
+    DispersionScenario,
     EndOfTrainingScenario,
     FlowScenario,
     KernelScenario,
@@ -58,7 +60,7 @@ def run_scenario(
         InterruptedRun: after Ctrl-C; says what was left where.
     """
     text = resolved_yaml(loaded.scenario)
-    resumes = text if isinstance(loaded.scenario, TrainingScenario) else None
+    resumes = text if isinstance(loaded.scenario, TrainingScenario | DispersionScenario) else None
     folder = ResultFolder.create(output, overwrite=overwrite, resumes=resumes)
     try:
         summary = _run(loaded, text, folder, progress)
@@ -111,6 +113,8 @@ def experiment(
             return run_kernel(scenario, folder=folder, text=text, progress=progress)
         case WidthScenario():
             return run_width(scenario, folder=folder, text=text, progress=progress)
+        case DispersionScenario():
+            return run_dispersion(scenario, text=text, progress=progress, checkpoints=checkpoints)
         case TrainingScenario():
             return run_training(scenario, folder=folder, text=text, progress=progress, checkpoints=checkpoints)
     assert_never(scenario)

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from ntkflow.errors import UserError
 from ntkflow.initialization.layer_numbers import Numbers
 
-_MANY = 20_000
+_MANY = 5_000
 """Beyond so many samples the interval is the normal one of the logarithm: the bootstrap would only repeat it."""
 _RESAMPLES = 1000
 LARGEST_SHARE = 0.1
@@ -25,7 +25,7 @@ class DispersionEstimate:
 
     Attributes:
         value: the jackknife estimate, whose bias is O(1/N²) where moments exist.
-        standard_error: bootstrap, or from the linearised ratio beyond 20 000 samples.
+        standard_error: bootstrap, or from the linearised ratio beyond 5 000 samples.
         interval: 95 %, bootstrap-t of ln r (percentiles of the studentised logarithm).
         samples: N.
         largest_share: the largest θ² over Σ θ².

@@ -19,6 +19,7 @@ from ntkflow.scenario.data_sources import (
     MNIST5kData,
     MNISTData,
 )
+from ntkflow.scenario.dispersion_kind import Architecture, DispersionScenario, MonteCarlo
 from ntkflow.scenario.end_of_training_kind import (
     AxesStart,
     EndOfTrainingCase,
@@ -89,6 +90,7 @@ __all__ = [
     "SGD",
     "VGG",
     "Adam",
+    "Architecture",
     "AxesStart",
     "BlockModel",
     "BlockValues",
@@ -105,6 +107,7 @@ __all__ = [
     "Data",
     "DenseNet",
     "DigitsData",
+    "DispersionScenario",
     "EmpiricalKernel",
     "EndOfTrainingCase",
     "EndOfTrainingScenario",
@@ -135,6 +138,7 @@ __all__ = [
     "MatrixBlocksModel",
     "Measurement",
     "Model",
+    "MonteCarlo",
     "Network",
     "NoisyModel",
     "Optimizer",

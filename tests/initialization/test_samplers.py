@@ -120,7 +120,7 @@ def test_equal_inputs_and_opposite_ones() -> None:
 
 
 def test_deep_chaotic_networks_stay_within_float64() -> None:
-    logs = draw_ntk((8,) * 600, [3.0, 6.0], sigma_b=0.5, draws=3, seed=0).logs
+    logs = draw_ntk((8,) * 600, [3.0, 9.0], sigma_b=0.5, draws=3, seed=0).logs
     assert np.all(np.isfinite(logs))
     assert logs.max() > 710
     with pytest.raises(UserError, match="left float64"):
