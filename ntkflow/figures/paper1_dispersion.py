@@ -31,8 +31,8 @@ def _both(name: str, *overrides: str) -> tuple[Stage, ...]:
 PAPER_1: dict[str, PaperFigure] = {
     "paper1-fig1": PaperFigure(
         source="paper 1, Figure 1",
-        shows="E Θ²/E² Θ over (σ_w², L) of tanh and ReLU networks of width 50, 100, 200 and 500 with σ_b² = 1, 200 networks "
-        "a point.",
+        shows="E Θ²/E² Θ over (σ_w², L) of tanh and ReLU networks of width 50, 100, 200 and 500 with σ_b² = 1, 200 "
+        "networks a point.",
         laptop=_both("paper1-fig1"),
         paper=_both("paper1-fig1-paper", _ALL, "monte_carlo.samples=200"),
         draw=_maps("paper1-fig1"),

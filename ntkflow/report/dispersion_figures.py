@@ -79,8 +79,8 @@ def map_drawing(
         name,
         title,
         "E Θ²/E² Θ over σ_w² and the depth L, from random networks where there are any, else exact. Dark: close to 1, "
-        "Θ is nearly the same for all networks. White: 2, its standard deviation is its mean. Blue: beyond. Dashed, for "
-        "ReLU: the edge of chaos, σ_w² = 2.",
+        "Θ is nearly the same for all networks. White: 2, its standard deviation is its mean. Blue: beyond. Dashed, "
+        "for ReLU: the edge of chaos, σ_w² = 2.",
         lambda: _maps(trees, eoc),
     )
 
@@ -91,8 +91,8 @@ def ratio_drawing(trees: Sequence[xr.DataTree], *, name: str) -> Drawing:
         name,
         "Off the diagonal beside the diagonal",
         "E Θ(x, x̃)/E Θ(x, x) against L/M. Dots with bars: means over random networks, with standard errors. Lines: "
-        "with the angles of infinite width, which are paper 2's (18) and its like for the weights; nearly (18) itself in "
-        "the ordered phase. A colour for each σ_w², the larger cosine the higher. Dotted: 1/4, the lower bound (16).",
+        "with the angles of infinite width, which are paper 2's (18) and its like for the weights; nearly (18) itself "
+        "in the ordered phase. A colour for each σ_w², the larger cosine the higher. Dotted: 1/4, the bound (16).",
         lambda: _ratios(trees),
     )
 
