@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ntkflow.initialization.activations import ACTIVATIONS, HOMOGENEOUS
@@ -62,7 +63,8 @@ def real_ntk(ensemble: Ensemble, key: PRNGKeyArray, inputs: Float[Array, " featu
 def drawn_network(ensemble: Ensemble, key: PRNGKeyArray) -> LayeredNetwork:
     """The arrays of the network whose Θ :func:`real_ntk` gives; not for traced widths or depths."""
     depth = int(ensemble.depth)
-    sizes = [*(int(width) for width in ensemble.widths[:depth]), 1]
+    # Through NumPy, so that a program may be traced around an ensemble that is known.
+    sizes = [*(int(width) for width in np.asarray(ensemble.widths)[:depth]), 1]
     layers = [_layer(ensemble, key, jnp.asarray(index)) for index in range(1, depth + 1)]
     return LayeredNetwork(
         tuple(weight[: sizes[index + 1], : sizes[index]] for index, (weight, _) in enumerate(layers)),

@@ -12,6 +12,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, ScalarFormatter
 
 from ntkflow.report.drawing import Drawing
 from ntkflow.report.style import colour
@@ -150,12 +151,21 @@ def _curves(trees: Sequence[xr.DataTree], theories: Sequence[str], over: Over, b
             if networks is not None:
                 _dots(axes, where, networks.isel(sigma_w_squared=line), ink, bands)
             axes.plot([], [], color=ink, label=f"{variance:g}")
-        axes.set(yscale="log", xlabel="L/M" if over == "depth_to_width" else "L")
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(ScalarFormatter())
+        axes.yaxis.set_minor_formatter(FuncFormatter(_few_labels))
+        axes.set(xlabel="L/M" if over == "depth_to_width" else "L")
         axes.set_title(title, fontsize=9)
         if index % 3 == 0:
             axes.set_ylabel("E Θ²/E² Θ")
     cells[0].legend(title="σ_w²", fontsize=7, title_fontsize=8)
     return figure
+
+
+def _few_labels(value: float, _: int) -> str:
+    """Of the small marks of a logarithmic axis."""
+    leading = value / 10 ** math.floor(math.log10(value) + 1e-9)
+    return f"{value:g}" if round(leading, 6) in (2, 3, 5) else ""
 
 
 def _dots(axes: Axes, where: np.ndarray, networks: xr.Dataset, ink: Any, bands: bool) -> None:
