@@ -1337,3 +1337,151 @@ def test_paper1_chi_is_one_in_all_layers_only_from_the_fixed_point():
     assert abs(chi[0] - 1) > 0.05
     _, settled = erf_chain((q - sb2) / sw2, sw2, sb2, 30)
     assert np.max(np.abs(settled - 1)) < 1e-9
+
+
+# Paper 2: the dispersion of the NTK at initialisation. ReLU, σ_b = 0, σ_w² = 2 (a = 1), ‖x‖ = 1.
+
+
+def _relu_norms(widths: tuple[int, ...], draws: int) -> tuple[np.ndarray, np.ndarray]:
+    """‖x^l‖² for l < L and ‖δ^l‖² for 1 ≤ l ≤ L of random networks."""
+    rng, sizes = np.random.default_rng(0), (*widths, 1)
+    signals, gates, matrices = [np.eye(1, widths[0]).repeat(draws, 0)], [], []
+    for layer in range(len(widths)):
+        weight = rng.standard_normal((draws, sizes[layer + 1], sizes[layer])) * (2 / sizes[layer]) ** 0.5
+        field = np.einsum("nij,nj->ni", weight, signals[-1])
+        matrices.append(weight)
+        gates.append(field > 0)
+        signals.append(field * gates[-1])
+    delta, errors = np.ones((draws, 1)), [np.ones(draws)]
+    for layer in range(len(widths) - 1, 0, -1):
+        delta = np.einsum("nij,ni->nj", matrices[layer], delta) * gates[layer - 1]
+        errors.insert(0, np.sum(delta**2, 1))
+    return np.stack([np.sum(item**2, 1) for item in signals[:-1]]), np.stack(errors)
+
+
+def _product_moment(width: int, layers: int) -> float:
+    """E ∏ N_δ N_x over so many layers below the output: f²/‖x‖² and ‖δ‖² follow a linear recursion of two numbers."""
+    share, error = 2 / width, 1.0
+    for _ in range(layers):
+        share, error = (1 + 5 / width) * share, share + (1 - 1 / width) * error
+    return error
+
+
+def test_paper2_eq29_product_over_layers():
+    """E ∏ N_δ N_x over k layers is not ∏ (1 + 1/n): f is common to all layers, ⟨h^l, δ^l⟩ = f."""
+    width, layers = 10, 4
+    norms, errors = _relu_norms((width,) * (layers + 1), 150_000)
+    product = errors[0] * norms[-1]
+    error = product.std() / 150_000**0.5
+    assert abs(product.mean() - _product_moment(width, layers)) < 4 * error
+    assert product.mean() > (1 + 1 / width) ** layers + 6 * error
+    # One layer is as printed; over many, (2/3) e^{-t} + (1/3) e^{5t} with t = k/n.
+    assert _product_moment(width, 1) == pytest.approx(1 + 1 / width)
+    assert _product_moment(4000, 2000) == pytest.approx(2 / 3 * np.exp(-0.5) + np.exp(2.5) / 3, rel=2e-3)
+    assert np.exp(0.5) < 0.5 * _product_moment(4000, 2000)
+
+
+def test_paper2_eq8_limit_in_the_chaotic_phase():
+    """(8) follows from (29); with the right product the limit is larger, and tends to e^{5λ}/3, not to 0·e^{5λ}."""
+    ratio, width = 0.5, 4000
+    gaps = np.arange(1, int(ratio * width))
+    product = np.array([1.0, *np.zeros(len(gaps))])
+    share = 2 / width
+    for gap in gaps:
+        share, product[gap] = (1 + 5 / width) * share, share + (1 - 1 / width) * product[gap - 1]
+    growth = 1 + 5 / width
+    depth = ratio * width
+    second = growth**depth * depth + 2 * np.sum((depth - gaps) * growth ** (depth - gaps) * product[1:])
+    right = np.exp(5 * ratio) * (1 / 3 + 2 / (9 * ratio) - (1 - np.exp(-6 * ratio)) / (27 * ratio**2))
+    printed = np.exp(5 * ratio) / (2 * ratio) * (1 - (1 - np.exp(-4 * ratio)) / (4 * ratio))
+    assert second / depth**2 == pytest.approx(right, rel=5e-3)
+    assert second / depth**2 > 1.1 * printed
+
+
+def test_paper2_eq9_limit_on_the_edge_of_chaos():
+    """The same product enters E Θ_W Θ_b; a sum over pairs of layers beside both expressions, α₀ = 1."""
+    ratio, width = 0.5, 1000
+    depth = int(ratio * width)
+    above = np.arange(depth)  # Layers above the upper one of a pair; below, the gap to the lower one.
+    five = (1 + 5 / width) ** above
+    product = np.array([_product_moment(width, gap) for gap in range(depth)])
+    pairs = [(np.arange(1, depth - top), five[top]) for top in above]
+    weights = sum(
+        np.sum(high * product[gap] * (1 + 5 / width) ** (depth - top - gap)) for top, (gap, high) in enumerate(pairs)
+    )
+    biases = sum(high * len(gap) for gap, high in pairs)
+    cross = sum(np.sum(high * (1 + product[gap])) for gap, high in pairs)
+    found = (2 * weights + 2 * biases + 2 * cross) / (2 * depth) ** 2
+    t, high, low = ratio, np.exp(5 * ratio), np.exp(ratio)
+    inner = high * (1 / (2 * t) - 6 / (25 * t**2)) + (low - high) * (-3) / (8 * t**2) + 2 / (5 * t) * (3 / (5 * t) - 2)
+    printed = inner / 4
+    w = high * (1 / 3 + 2 / (9 * t) - (1 - np.exp(-6 * t)) / (27 * t**2))
+    b = 2 * (high - 1 - 5 * t) / (25 * t**2)
+    x = b / 2 + (2 / 3 * ((high - 1) / 5 - (high - np.exp(-t)) / 6) + (t * high - (high - 1) / 5) / 15) / t**2
+    assert found == pytest.approx((w + 2 * x + b) / 4, rel=2e-2)
+    assert found > 1.05 * printed
+
+
+def test_paper2_eq13_factor_and_product():
+    """L = 2: E Θ_W² = (1 + 5/n₁)(1 + n₁²/n₀²) + 2 (n₁/n₀)(1 + 1/n₁); printed without the 2, and times 1 + 5/n₁."""
+    n0, n1, draws = 2, 3, 400_000
+    norms, errors = _relu_norms((n0, n1), draws)
+    squared = np.sum(norms * errors, 0) ** 2
+    error = squared.std() / draws**0.5
+    right = (1 + 5 / n1) * (1 + n1**2 / n0**2) + 2 * n1 / n0 * (1 + 1 / n1)
+    printed = (1 + 5 / n1) * (1 + n1**2 / n0**2 + n1 / n0 * (1 + 1 / n1))
+    assert abs(squared.mean() - right) < 4 * error
+    assert abs(squared.mean() - printed) > 10 * error
+
+
+def test_paper2_c3_ratio_estimator_is_biased():
+    """N/(N − 2) too large for constant samples already; and E[1/X] > 1/E[X] for random ones."""
+
+    def printed(values: np.ndarray) -> np.ndarray:
+        count = values.shape[-1]
+        first, second = values.sum(-1, keepdims=True), np.sum(values**2, -1, keepdims=True)
+        pairs = ((first - values) ** 2 - (second - values**2)) / ((count - 1) * (count - 2))
+        return np.sum(values**2 / pairs, -1) / (count - 2)
+
+    assert printed(np.ones(10)) == pytest.approx(10 / 8)
+    found = printed(np.exp(0.5 * np.random.default_rng(0).standard_normal((100_000, 10)))) * 8 / 10
+    assert found.mean() - np.exp(0.25) > 10 * found.std() / 100_000**0.5
+
+
+def test_paper2_eq21_sign_of_the_first_step():
+    """E ΔΘ(x, x) of a step on x is negative: f ⟨∇Θ, ∇f⟩ = 4 (‖x‖² + 1) f² with one hidden layer; (21) has +∞."""
+    rng, step = np.random.default_rng(1), 1e-6
+    x = np.array([0.6, -0.8])
+
+    def theta(first: np.ndarray, offset: np.ndarray, last: np.ndarray) -> tuple[float, float, np.ndarray, np.ndarray]:
+        signal = np.maximum(first @ x + offset, 0)
+        delta = (signal > 0) * last
+        return (delta @ delta) * 2 + signal @ signal + 1, float(last @ signal), delta, signal
+
+    for _ in range(20):
+        first, offset, last = rng.standard_normal((5, 2)), np.zeros(5), rng.standard_normal(5)
+        before, output, delta, signal = theta(first, offset, last)
+        moved = (
+            first - step * output * np.outer(delta, x),
+            offset - step * output * delta,
+            last - step * output * signal,
+        )
+        assert (theta(*moved)[0] - before) / step == pytest.approx(-4 * 2 * output**2, rel=1e-4, abs=1e-6)
+
+
+def test_paper2_a9_sum_of_depth_two():
+    """Σ_l g^{∘(l−1)}(ρ) ∏ f(…) ≥ L/4 'for L ≥ 2' fails for L = 2, ρ₀ = 0, where it is 1/π; the limit 1/4 stands."""
+
+    def g(t: float) -> float:
+        return (np.sqrt(1 - t**2) + t * np.pi / 2 + t * np.arcsin(t)) / np.pi
+
+    def total(start: float, depth: int) -> float:
+        angles = [start]
+        for _ in range(depth - 1):
+            angles.append(min(g(angles[-1]), 1.0))
+        slopes = 0.5 + np.arcsin(angles) / np.pi
+        return sum(angles[lower] * np.prod(slopes[lower : depth - 1]) for lower in range(depth))
+
+    assert total(0.0, 2) == pytest.approx(1 / np.pi)
+    assert total(0.0, 2) < 2 / 4
+    assert total(0.0, 4000) / 4000 == pytest.approx(0.25, abs=1e-3)

@@ -9,6 +9,7 @@ from typing import assert_never
 
 from ntkflow.errors import InterruptedRun, UserError
 from ntkflow.experiments.comparison import run_comparison
+from ntkflow.experiments.dispersion import run_dispersion
 from ntkflow.experiments.end_of_training import run_end_of_training
 from ntkflow.experiments.flow import run_flow
 from ntkflow.experiments.kernel import run_kernel
@@ -26,6 +27,7 @@ from ntkflow.progress import Progress, silent
 from ntkflow.results import ResultFolder, Summary
 from ntkflow.scenario import (
     ComparisonScenario,
+    DispersionScenario,
     EndOfTrainingScenario,
     FlowScenario,
     KernelChangeScenario,
@@ -41,6 +43,10 @@ from ntkflow.scenario import (
     WidthScenario,
     resolved_yaml,
 )
+
+
+_RESUMABLE = TrainingScenario | KernelChangeScenario | DispersionScenario
+"""Kinds whose stopped runs go on where they were."""
 
 
 def run_scenario(
@@ -62,7 +68,9 @@ def run_scenario(
         InterruptedRun: after Ctrl-C; says what was left where.
     """
     text = resolved_yaml(loaded.scenario)
-    resumes = text if isinstance(loaded.scenario, TrainingScenario | KernelChangeScenario) else None
+    resumes = (
+        text if isinstance(loaded.scenario, TrainingScenario | KernelChangeScenario | DispersionScenario) else None
+    )
     folder = ResultFolder.create(output, overwrite=overwrite, resumes=resumes)
     try:
         summary = _run(loaded, text, folder, progress)
@@ -119,6 +127,8 @@ def experiment(
             return run_mean_field(scenario, folder=folder, text=text, progress=progress)
         case KernelChangeScenario():
             return run_kernel_change(scenario, folder=folder, text=text, progress=progress, checkpoints=checkpoints)
+        case DispersionScenario():
+            return run_dispersion(scenario, text=text, progress=progress, checkpoints=checkpoints)
         case TrainingScenario():
             return run_training(scenario, folder=folder, text=text, progress=progress, checkpoints=checkpoints)
     assert_never(scenario)

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 import xarray as xr
 
 from ntkflow.figures.paper1 import PAPER_1
+from ntkflow.figures.paper1_dispersion import PAPER1_DISPERSION
 from ntkflow.figures.paper1_training import PAPER1_TRAINING
+from ntkflow.figures.paper2_dispersion import PAPER_2
 from ntkflow.figures.paper_figure import PaperFigure, Stage
 from ntkflow.report import (
     DeepRun,
@@ -144,6 +146,8 @@ def _structure(results: Mapping[str, xr.DataTree]) -> Drawing:
 FIGURES: dict[str, PaperFigure] = {
     **PAPER_1,
     **PAPER1_TRAINING,
+    **PAPER1_DISPERSION,
+    **PAPER_2,
     "paper2-fig4": PaperFigure(
         source="paper 2, Figure 4",
         shows="Fully-connected ReLU networks with 20 layers of 300 on MNIST, trained by Adam with η = 10^-5 from "

@@ -1,6 +1,7 @@
 """What people look at: figures in two themes, one self-contained page, and the same summary on the terminal."""
 
 from ntkflow.report.comparison_figures import comparison_drawings
+from ntkflow.report.dispersion_figures import curves_drawing, dispersion_drawings, map_drawing, ratio_drawing
 from ntkflow.report.drawing import Drawing, RenderedFigure, render, write_figures
 from ntkflow.report.end_of_training_figures import end_of_training_drawings
 from ntkflow.report.ensemble_figures import ensemble_drawings
@@ -38,6 +39,8 @@ __all__ = [
     "collapse_figure",
     "colour",
     "comparison_drawings",
+    "curves_drawing",
+    "dispersion_drawings",
     "eigenvalue_table_figure",
     "end_of_training_drawings",
     "ensemble_drawings",
@@ -47,11 +50,13 @@ __all__ = [
     "kernel_drawings",
     "kernel_heat_map",
     "line",
+    "map_drawing",
     "mean_field_drawings",
     "pair_norm_map",
     "part_colour",
     "plane_drawing",
     "print_summary",
+    "ratio_drawing",
     "regression_drawings",
     "relaxation_drawings",
     "render",

@@ -19,6 +19,7 @@ from ntkflow.scenario.data_sources import (
     MNIST5kData,
     MNISTData,
 )
+from ntkflow.scenario.dispersion_kind import Architecture, DispersionScenario, MonteCarlo
 from ntkflow.scenario.end_of_training_kind import (
     AxesStart,
     EndOfTrainingCase,
@@ -95,6 +96,7 @@ __all__ = [
     "SGD",
     "VGG",
     "Adam",
+    "Architecture",
     "AxesStart",
     "BlockModel",
     "BlockValues",
@@ -113,6 +115,7 @@ __all__ = [
     "DenseNet",
     "DenseSolver",
     "DigitsData",
+    "DispersionScenario",
     "EmpiricalKernel",
     "EndOfTrainingCase",
     "EndOfTrainingScenario",
@@ -146,6 +149,7 @@ __all__ = [
     "MeanFieldScenario",
     "Measurement",
     "Model",
+    "MonteCarlo",
     "Network",
     "NoisyModel",
     "NystromSolver",

@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter
 
 from ntkflow.scenario.comparison_kind import ComparisonScenario
+from ntkflow.scenario.dispersion_kind import DispersionScenario
 from ntkflow.scenario.end_of_training_kind import EndOfTrainingScenario
 from ntkflow.scenario.flow_kind import FlowScenario
 from ntkflow.scenario.kernel_change_kind import KernelChangeScenario
@@ -36,6 +37,7 @@ Scenario = (
     | WidthScenario
     | MeanFieldScenario
     | KernelChangeScenario
+    | DispersionScenario
 )
 
 SCENARIO: TypeAdapter[Scenario] = TypeAdapter(Annotated[Scenario, Field(discriminator="kind")])

@@ -78,6 +78,13 @@ REDUCED = {
         "steps=20",
         "measured_steps=[1, 10]",
     ),
+    "dispersion": (
+        "architectures=[{width: 12}]",
+        "sigma_w_squared=[1.0, 2.0, 3.0]",
+        "depth_to_width=[0.1, 0.3, 0.5]",
+        "cosines=[1.0, 0.3]",
+        "monte_carlo.samples=200",
+    ),
     "cntk_digits": (
         "data={source: digits, classes: 3, samples_per_class: 3, labels: zero_centred}",
         "test_samples_per_class=2",

@@ -43,6 +43,7 @@ REDUCED: dict[str, tuple[str, ...]] = {
     "paper3-fig2": (_DATA, _MLP, *_TRAINED, "ensemble={step_sizes: [0.002, 0.05]}"),
     "paper1-fig5-erf": _MEAN_FIELD,
     "paper1-fig5-relu": _MEAN_FIELD,
+    **{name: () for name in ("paper1-fig1", *(f"paper2-fig{number}" for number in (1, 2, 3, 5, 6, 7)))},
     "paper2-fig4-training": (_DATA, _SIGMA, *_TRAINED, "training.step_size=1.0e-3", "checkpoints.snapshots=[0, 1]"),
     "paper2-fig4-kernels": (_DATA, "measure.samples_per_class=3"),
 }

@@ -27,8 +27,8 @@ NETWORK_KEYS = (
 DESCENT_KEYS = "method, step_size, steps, snapshots, records"
 
 KINDS = (
-    "'comparison', 'end_of_training', 'flow', 'kernel', 'kernel_change', 'mean_field', 'regression', 'relaxation', "
-    "'residuals', 'run_comparison', 'training' or 'width'"
+    "'comparison', 'dispersion', 'end_of_training', 'flow', 'kernel', 'kernel_change', 'mean_field', 'regression', "
+    "'relaxation', 'residuals', 'run_comparison', 'training' or 'width'"
 )
 
 SPOILED = [

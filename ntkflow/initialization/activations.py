@@ -1,0 +1,25 @@
+"""The activations that networks are drawn with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Activation = Literal["relu", "tanh", "erf", "gelu", "linear"]
+
+ACTIVATIONS: dict[Activation, Callable[[Float[Array, "..."]], Float[Array, "..."]]] = {
+    "relu": jax.nn.relu,
+    "tanh": jnp.tanh,
+    "erf": jax.scipy.special.erf,
+    # x Φ(x); JAX's default is an approximation by tanh.
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    "linear": lambda x: x,
+}
+"""By the names of :data:`ntkflow.networks.ACTIVATIONS`, which this room may not import; ``relu`` has slope 0 at 0."""
+
+HOMOGENEOUS: frozenset[Activation] = frozenset({"relu", "linear"})
+"""φ(cx) = cφ(x) for c > 0."""
