@@ -10,8 +10,8 @@ from ntkflow import scenario as schema
 from ntkflow.errors import ScenarioError
 
 DENSE_ARRAYS = 7
-"""Arrays of N² float64 numbers that there are at once where a kernel is made and diagonalised, measured: see
-docs/benchmarks.md."""
+"""Arrays of N² float64 numbers that are alive at once where a kernel is diagonalised, by count: NNGP and NTK, the
+symmetric part, eigenvectors, and three for the decomposition's own space (LAPACK's divide and conquer takes two)."""
 
 
 def dense_bytes(size: int, rows: int) -> int:

@@ -12,6 +12,8 @@ from kernels.dense import relative_difference
 
 from ntkflow.errors import DataError, ScenarioError, SolverError
 from ntkflow.experiments import Outcome, dense_memory, estimate_kernels, experiment
+from ntkflow.experiments.sources import load_tested_dataset
+from ntkflow.kernels.infinite import Erf, FullyConnectedKernel
 from ntkflow.report.regression_figures import regression_drawings
 from ntkflow.scenario import RegressionScenario, WidthScenario, load_scenario
 
@@ -26,12 +28,17 @@ def ran(*overrides: str) -> Outcome:
     return experiment(load_scenario(PATH, (*COMMON, *overrides)).scenario, folder=SCENARIOS, text="")
 
 
+@pytest.fixture(scope="module")
+def whole() -> Outcome:
+    return ran(RBF)
+
+
 def values(outcome: Outcome) -> dict[str, float]:
     return {item.name: item.value for item in outcome.summary.quantities}
 
 
-def test_conjugate_gradients_find_what_the_dense_solver_does() -> None:
-    whole, found = ran(RBF), ran(RBF, ITERATED)
+def test_conjugate_gradients_find_what_the_dense_solver_does(whole: Outcome) -> None:
+    found = ran(RBF, ITERATED)
     for name in ("squared_error", "accuracy", "loss", "residual_norm", "squared_error_se"):
         for variable in (name, f"limit_{name}"):
             assert relative_difference(found.tree["theory"][variable], whole.tree["theory"][variable]) <= 1e-7, variable
@@ -53,23 +60,33 @@ def test_conjugate_gradients_find_what_the_dense_solver_does() -> None:
         drawing.draw()
 
 
-def test_nystrom_from_all_samples_is_the_kernel_itself() -> None:
-    """12 samples; with 5 it is another kernel, and the bound holds."""
-    whole, found = (
-        ran(MLP, "kernel.trained=last_layer"),
-        ran(MLP, "kernel.trained=last_layer", "solver={kind: nystrom, rank: 12}"),
-    )
+def test_nystrom_from_all_samples_is_the_kernel_itself(whole: Outcome) -> None:
+    """12 samples; from 5 it is another kernel."""
+    found, few = (ran(RBF, f"solver={{kind: nystrom, rank: {rank}}}") for rank in (12, 5))
     for name in ("squared_error", "limit_squared_error", "loss", "limit_loss"):
         assert relative_difference(found.tree["theory"][name], whole.tree["theory"][name]) <= 1e-7, name
     said = values(found)
     assert (said["samples of the approximation"], said["rank"]) == (12, 12)
     assert said["share of the trace left out"] <= 1e-10
-    few = ran(MLP, "kernel.trained=last_layer", "solver={kind: nystrom, rank: 5}")
     assert values(few)["rank"] == 5
     assert values(few)["share of the trace left out"] > 1e-4
-    assert values(few)["error bound of the limit"] > values(found)["error bound of the limit"]
+    assert values(few)["error bound of the limit"] > said["error bound of the limit"]
     worst = ran(RBF, "solver={kind: nystrom, rank: 1}")
     assert any("leaves out" in text for text in worst.summary.warnings)
+
+
+@pytest.mark.parametrize(("trained", "which"), [("all_layers", "ntk"), ("last_layer", "nngp")])
+def test_networks_of_infinite_width(trained: str, which: str) -> None:
+    """All 12 samples: ridge regression with the network's kernel, by NumPy."""
+    found = ran(MLP, f"kernel.trained={trained}", "solver={kind: nystrom, rank: 12}")
+    scenario = load_scenario(PATH, COMMON).scenario
+    assert isinstance(scenario, RegressionScenario)
+    data = load_tested_dataset(scenario.data, seed=0, folder=SCENARIOS, test_samples_per_class=5)
+    kernel = getattr(FullyConnectedKernel(Erf(), 2, 2**0.5, 0.3), which)
+    theta, cross = np.asarray(kernel(data.inputs)), np.asarray(kernel(data.test_inputs, data.inputs))
+    outputs = np.asarray(data.target_matrix) @ np.linalg.solve(theta + 0.02 * np.eye(12), cross.T)
+    error = np.mean((outputs - np.asarray(data.targets)[:, np.asarray(data.test_labels)]) ** 2)
+    assert float(found.tree["theory"]["limit_squared_error"].sel(set="test")) == pytest.approx(error, rel=1e-8)
 
 
 def test_too_few_lanczos_steps_are_warned_about() -> None:
@@ -148,10 +165,9 @@ def test_costs_of_a_regression() -> None:
 
 
 def test_costs_of_a_width_study() -> None:
-    said = ntkflow("estimate", SCENARIOS / "width.yaml", *settings(*REDUCED["width"]))
-    assert "2 networks of width 16" in said.stdout
     scenario = load_scenario(SCENARIOS / "width.yaml", REDUCED["width"]).scenario
     assert isinstance(scenario, WidthScenario)
     found = estimate_kernels(scenario, folder=SCENARIOS)
     assert [cost.operations for cost in found.costs] == [2 * 9 * 36**3] * 2
     assert found.chosen == sum(cost.seconds for cost in found.costs)
+    assert found.summary("name").tables[0].rows[0][0] == "2 networks of width 16"
