@@ -11,13 +11,16 @@ import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
 from ntkflow.errors import ScenarioError, UserError
 from ntkflow.progress import BarProgress, PlainProgress, Progress, silent
+
+if TYPE_CHECKING:
+    from ntkflow.initialization import Activation
 
 app = typer.Typer(
     name="ntkflow",
@@ -175,6 +178,48 @@ def figure(
         )
     for file in files:
         print(file)
+
+
+@app.command()
+def trust(
+    depth: Annotated[int, typer.Option(help="L, layers of weights.")],
+    width: Annotated[int, typer.Option(help="M, neurons of every hidden layer.")],
+    sigma_w: Annotated[float, typer.Option(help="σ_w: weights are N(0, σ_w²/fan-in).")],
+    activation: Annotated[str, typer.Option(help="relu, tanh, erf, gelu or linear.")] = "relu",
+    sigma_b: Annotated[float, typer.Option(help="σ_b: biases are N(0, σ_b²).")] = 0.0,
+    inputs: Annotated[int | None, typer.Option(help="n₀; as the width unless told.")] = None,
+    samples: Annotated[int, typer.Option(help="Most random networks where there is no formula.")] = 8192,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+) -> None:
+    """Say whether a fixed, deterministic NTK can be trusted for a network: phase, randomness, change, depth."""
+    from ntkflow.environment import configure_jax
+
+    configure_jax()
+    from ntkflow.experiments import trust as assessed
+    from ntkflow.report import print_summary
+
+    with _progress(quiet=False) as progress:
+        found = assessed(
+            activation=_known_activation(activation),
+            depth=depth,
+            width=width,
+            sigma_w=sigma_w,
+            sigma_b=sigma_b,
+            inputs=inputs,
+            samples=samples,
+            seed=seed,
+            progress=progress,
+        )
+    print_summary(found.summary(), Console())
+
+
+def _known_activation(name: str) -> Activation:
+    from ntkflow.initialization import ACTIVATIONS
+
+    for known in ACTIVATIONS:
+        if name == known:
+            return known
+    raise UserError(f"no activation {name!r}", place="--activation", remedy=f"Known are {', '.join(ACTIVATIONS)}.")
 
 
 @app.command()

@@ -8,6 +8,7 @@ from ntkflow.experiments.estimate_kernels import KernelCost, KernelEstimate, est
 from ntkflow.experiments.measured_file import read_measured_run
 from ntkflow.experiments.outcome import Outcome
 from ntkflow.experiments.run import experiment, run_scenario
+from ntkflow.experiments.trust import Trust, trust
 
 __all__ = [
     "Comparison",
@@ -15,6 +16,7 @@ __all__ = [
     "KernelCost",
     "KernelEstimate",
     "Outcome",
+    "Trust",
     "compare",
     "compare_arrays",
     "compare_results",
@@ -23,4 +25,5 @@ __all__ = [
     "experiment",
     "read_measured_run",
     "run_scenario",
+    "trust",
 ]

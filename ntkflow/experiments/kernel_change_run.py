@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -15,10 +16,11 @@ from ntkflow import scenario as schema
 from ntkflow.data import Dataset
 from ntkflow.experiments.latest_usable import latest_usable
 from ntkflow.experiments.networks import make_network
-from ntkflow.experiments.phase_border import phase_border
+from ntkflow.experiments.regression_kernel import dual_of
 from ntkflow.experiments.settings import named_key
 from ntkflow.experiments.sources import load_dataset
 from ntkflow.flows import describe_loss_scale, loss_scale_value
+from ntkflow.initialization import edge_of_chaos
 from ntkflow.kernels import stable_step_limit
 from ntkflow.kernels.empirical.empirical_ntk import DEFAULT_MEMORY, computed_kernel
 from ntkflow.networks import MLP, AbstractClassifier, in_precision
@@ -67,7 +69,8 @@ class KernelChangeRun:
             scenario.loss_scale, samples=self.dataset.inputs.shape[0], outputs=self.dataset.classes
         )
         self.z = describe_loss_scale(scenario.loss_scale, scale)
-        self.border = phase_border(scenario.network.activation, scenario.network.sigma_b2)
+        border = float(edge_of_chaos(dual_of(scenario.network.activation), math.sqrt(scenario.network.sigma_b2)))
+        self.border = border if math.isfinite(border) else None
         dtype = jnp.dtype(scenario.precision)
         self._problem = Problem(self.dataset.inputs.astype(dtype), self.dataset.targets.astype(dtype), scale)
         self._rule = StalledLoss(scenario.stopping.least_decrease, scenario.stopping.patience)

@@ -44,7 +44,6 @@ from ntkflow.scenario import (
     resolved_yaml,
 )
 
-
 _RESUMABLE = TrainingScenario | KernelChangeScenario | DispersionScenario
 """Kinds whose stopped runs go on where they were."""
 

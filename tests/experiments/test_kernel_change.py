@@ -12,13 +12,10 @@ import xarray as xr
 from experiments.command import SCENARIOS
 from experiments.conftest import Runs
 from experiments.reduced import REDUCED
-from scipy.integrate import quad
-from scipy.optimize import brentq
 
 from ntkflow.errors import ScenarioError
 from ntkflow.experiments import experiment
 from ntkflow.experiments.kernel_change_run import KernelChangeRun
-from ntkflow.experiments.phase_border import phase_border
 from ntkflow.networks import MLP
 from ntkflow.report import render
 from ntkflow.scenario import KernelChangeScenario, load_scenario
@@ -178,32 +175,3 @@ def test_one_neuron_in_every_layer() -> None:
     run = KernelChangeRun(scenario("widths=[1]", "depths=[2]", "measured_steps=[]"), Path())
     run.to_the_end()
     assert np.isfinite(run.found["least_loss"]).all()
-
-
-@pytest.mark.parametrize(
-    ("activation", "phi", "slope"),
-    [("tanh", np.tanh, lambda u: np.cosh(u) ** -2), ("erf", None, lambda u: 2 / np.sqrt(np.pi) * np.exp(-(u**2)))],
-)
-def test_the_border_by_quadrature(activation: str, phi: object, slope: object) -> None:
-    """The fixed point first, then χ₁ on it: SciPy, in the other order than the library."""
-    from scipy.special import erf
-
-    function = erf if phi is None else phi
-
-    def mean(of: object, q: float) -> float:
-        weight = lambda z: of(np.sqrt(q) * z) ** 2 * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)  # noqa: E731
-        return quad(weight, -12, 12, epsabs=1e-12)[0]
-
-    def excess(sigma_w2: float) -> float:
-        q = brentq(lambda q: sigma_w2 * mean(function, q) + 1 - q, 1.0, 50.0, xtol=1e-12)
-        return sigma_w2 * mean(slope, q) - 1
-
-    found = phase_border(activation, 1.0)  # pyright: ignore[reportArgumentType]
-    assert found == pytest.approx(brentq(excess, 2.0, 5.0, xtol=1e-10), rel=1e-7)
-
-
-def test_borders_that_are_known() -> None:
-    assert phase_border("relu", 0.7) == 2.0
-    assert phase_border("tanh", 0.0) == 1.0
-    assert phase_border("erf", 0.0) == pytest.approx(np.pi / 4)
-    assert phase_border("gelu", 0.0) is None

@@ -22,7 +22,7 @@ def test_formula_against_monte_carlo(width: int, ratio: float) -> None:
         found = estimate_dispersion(logs[:, index])
         away = (found.value - exact[index]) / found.standard_error
         print(
-            f"| {width} | {ratio} | {variance:g} | {exact[index]:.4f} | {found.value:.4f} ± {found.standard_error:.4f} | "
-            f"{away:+.1f} | {lemmas[index]:.4f} | {'' if found.reliable else 'no'} |"
+            f"| {width} | {ratio} | {variance:g} | {exact[index]:.4f} | {found.value:.4f} ± {found.standard_error:.4f} "
+            f"| {away:+.1f} | {lemmas[index]:.4f} | {'' if found.reliable else 'no'} |"
         )
         assert abs(away) < 3
