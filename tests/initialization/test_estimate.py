@@ -46,11 +46,10 @@ def test_coverage_of_the_interval() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("samples", [200, 500])
-@pytest.mark.parametrize("variance", [0.05, 0.1, 0.25, 0.4])
-def test_coverage_over_many_repetitions(variance: float, samples: int) -> None:
-    found = _coverage(variance, samples, 2000)
-    print(f"s² = {variance}, N = {samples}: {found:.3f}")
+@pytest.mark.parametrize("variance", [0.1, 0.25])
+def test_coverage_over_many_repetitions(variance: float) -> None:
+    found = _coverage(variance, 500, 1000)
+    print(f"s² = {variance}: {found:.3f}")
     assert 0.90 <= found <= 0.97
 
 
