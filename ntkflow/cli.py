@@ -20,7 +20,7 @@ from ntkflow.errors import ScenarioError, UserError
 from ntkflow.progress import BarProgress, PlainProgress, Progress, silent
 
 if TYPE_CHECKING:
-    from ntkflow.initialization import Activation
+    from ntkflow.networks import Activation
 
 app = typer.Typer(
     name="ntkflow",
@@ -214,7 +214,7 @@ def trust(
 
 
 def _known_activation(name: str) -> Activation:
-    from ntkflow.initialization import ACTIVATIONS
+    from ntkflow.networks import ACTIVATIONS
 
     for known in ACTIVATIONS:
         if name == known:

@@ -261,7 +261,7 @@ def test_every_command_and_option_is_described() -> None:
     assert set(sections) == set(commands)
     for command, description in sections.items():
         table = re.findall(r"^\| (`-.*?) \|", description, re.MULTILINE)
-        described = {option for row in table for option in re.findall(r"`(--?\w+)", row)}
+        described = {option for row in table for option in re.findall(r"`(--?[\w-]+)", row)}
         options = [p for p in commands[command].params if any(option.startswith("-") for option in p.opts)]
         assert described == {option for parameter in options for option in parameter.opts} - {"--help"}, command
 

@@ -950,7 +950,9 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 def numbers(text):
     """The equation numbers of paper 3 in a cell: "(13)–(15)" is three; remarks, "after (39)", other works are not."""
-    text = re.sub(r"(?:thesis|paper [12]) \([^)]*\)|Remark \(\d\)|(?:after|before) \(\d+\)", "", text)
+    if re.match(r"paper [12]\b", text):
+        return set()
+    text = re.sub(r"thesis \([^)]*\)|Remark \(\d\)|(?:after|before) \(\d+\)", "", text)
     found = set()
     for first, last in re.findall(r"\((\d+)\)(?:–\((\d+)\))?", text):
         found.update(range(int(first), int(last or first) + 1))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -133,8 +135,15 @@ def infinite_kernels(
     """
     train, test = dataset.inputs, dataset.test_inputs
     of = kernel.every_depth if every_depth else kernel.kernels
-    try:
+    with refusing_samples_of(dataset):
         return of(train), of(test, train), kernel.diagonals(test)
+
+
+@contextlib.contextmanager
+def refusing_samples_of(dataset: Dataset) -> Iterator[None]:
+    """What a kernel says of samples that it is not defined for, as a mistake in the data."""
+    try:
+        yield
     except ValueError as error:
         raise DataError(
             f"the kernel is not defined on these samples: {error}",

@@ -11,8 +11,8 @@ from jaxtyping import Array, Float
 
 from ntkflow import scenario as schema
 from ntkflow.data import Dataset
-from ntkflow.errors import DataError, ScenarioError
-from ntkflow.experiments.regression_kernel import infinite_kernel
+from ntkflow.errors import ScenarioError
+from ntkflow.experiments.regression_kernel import infinite_kernel, refusing_samples_of
 from ntkflow.experiments.regression_run import Iterations, LowRank, Observed, observe_tiled
 from ntkflow.experiments.settings import named_key
 from ntkflow.flows import LowRankModes, TiledRegression, nystrom_error_bound
@@ -36,15 +36,9 @@ def tiled_kernel(section: schema.RegressionKernel, dataset: Dataset) -> TiledKer
         DataError: training or test samples that the kernel is not defined for.
     """
     pairs = pairs_of(section)
-    try:
+    with refusing_samples_of(dataset):
         kernel = TiledKernel(pairs, dataset.inputs)
         kernel.test_diagonal(dataset.test_inputs)
-    except ValueError as error:
-        raise DataError(
-            f"the kernel is not defined on these samples: {error}",
-            place=dataset.name,
-            remedy="Leave out such samples, or take sigma_b above 0.",
-        ) from None
     return kernel
 
 

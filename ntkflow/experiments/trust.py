@@ -13,7 +13,6 @@ import numpy as np
 from ntkflow.errors import UserError
 from ntkflow.experiments.regression_kernel import dual_of
 from ntkflow.initialization import (
-    Activation,
     DeepLimit,
     Ensemble,
     MeanField,
@@ -26,6 +25,7 @@ from ntkflow.initialization import (
     ntk_moments,
     sample_until,
 )
+from ntkflow.networks import Activation
 from ntkflow.progress import Progress, silent
 from ntkflow.results import Quantity, Summary
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from ntkflow.flows.abstract import AbstractFlow
 from ntkflow.flows.cross_entropy import check_distributions, cross_entropy_of, softmax_difference
 from ntkflow.flows.kernel_modes import AbstractKernelModes
-from ntkflow.flows.kernel_regression import RegressionOutputs
+from ntkflow.flows.kernel_regression import RegressionOutputs, fitting_start
 from ntkflow.kernels import split_eigenspaces
 
 
@@ -60,20 +60,9 @@ class KernelClassificationFlow(AbstractFlow[Array]):
         initial: RegressionOutputs | None = None,
         classes: int = 1,
     ) -> None:
-        outputs = targets.shape[0]
-        shapes = (outputs, kernel.samples), (outputs, kernel.test_samples)
-        if initial is None:
-            initial = RegressionOutputs(jnp.zeros(shapes[0]), jnp.zeros(shapes[1]))
-        if targets.shape != shapes[0] or (initial.train.shape, initial.test.shape) != shapes:
-            raise ValueError(
-                f"targets of shape {targets.shape} and initial outputs of shapes {initial.train.shape}, "
-                f"{initial.test.shape} do not fit a kernel of {kernel.samples} training and {kernel.test_samples} test "
-                "samples"
-            )
+        initial = fitting_start(kernel, targets, initial, classes)
         if not isinstance(targets, Tracer):
             check_distributions(np.asarray(targets))
-        if classes < 1 or kernel.samples % classes:
-            raise ValueError(f"{kernel.samples} samples cannot be sorted into {classes} classes of equal size")
         self.kernel = kernel
         self.targets = targets
         self.initial = initial

@@ -22,6 +22,28 @@ class RegressionOutputs(eqx.Module):
     test: Float[Array, "*times outputs test_samples"]
 
 
+def fitting_start(
+    kernel: AbstractKernelModes,
+    targets: Float[Array, "outputs samples"],
+    initial: RegressionOutputs | None,
+    classes: int,
+) -> RegressionOutputs:
+    """f₀, 0 unless told. Raises ``ValueError`` if targets, f₀ and the number of classes do not fit the kernel."""
+    outputs = targets.shape[0]
+    shapes = (outputs, kernel.samples), (outputs, kernel.test_samples)
+    if initial is None:
+        initial = RegressionOutputs(jnp.zeros(shapes[0]), jnp.zeros(shapes[1]))
+    if targets.shape != shapes[0] or (initial.train.shape, initial.test.shape) != shapes:
+        raise ValueError(
+            f"targets of shape {targets.shape} and initial outputs of shapes {initial.train.shape}, "
+            f"{initial.test.shape} do not fit a kernel of {kernel.samples} training and {kernel.test_samples} test "
+            "samples"
+        )
+    if classes < 1 or kernel.samples % classes:
+        raise ValueError(f"{kernel.samples} samples cannot be sorted into {classes} classes of equal size")
+    return initial
+
+
 class KernelRegressionFlow(AbstractFlow[RegressionOutputs]):
     """ḟ(x) = −[Θ(x, X)(f(X) − Y) + ρ (f(x) − f₀(x))]/Z for training and test samples x, Θ constant and p.s.d.
 
@@ -68,20 +90,9 @@ class KernelRegressionFlow(AbstractFlow[RegressionOutputs]):
         ridge: float = 0.0,
         classes: int = 1,
     ) -> None:
-        outputs = targets.shape[0]
-        shapes = (outputs, kernel.samples), (outputs, kernel.test_samples)
-        if initial is None:
-            initial = RegressionOutputs(jnp.zeros(shapes[0]), jnp.zeros(shapes[1]))
-        if targets.shape != shapes[0] or (initial.train.shape, initial.test.shape) != shapes:
-            raise ValueError(
-                f"targets of shape {targets.shape} and initial outputs of shapes {initial.train.shape}, "
-                f"{initial.test.shape} do not fit a kernel of {kernel.samples} training and {kernel.test_samples} test "
-                "samples"
-            )
+        initial = fitting_start(kernel, targets, initial, classes)
         if not ridge >= 0:
             raise ValueError(f"ridge must be at least 0, not {ridge}")
-        if classes < 1 or kernel.samples % classes:
-            raise ValueError(f"{kernel.samples} samples cannot be sorted into {classes} classes of equal size")
         self.kernel = kernel
         self.targets = targets
         self.initial = initial

@@ -1,6 +1,5 @@
 """Networks before training: mean-field theory over depth, phases, and how random their NTK is."""
 
-from ntkflow.initialization.activations import ACTIVATIONS, Activation
 from ntkflow.initialization.conditioned import Ensemble, PairSample, sample_ntk, sample_ntk_pair
 from ntkflow.initialization.depth_profile import DepthProfile, depth_profile
 from ntkflow.initialization.edge_of_chaos import edge_at_depth, edge_of_chaos
@@ -32,11 +31,9 @@ from ntkflow.initialization.tangent_kernel import TangentByDepth, tangent_by_dep
 from ntkflow.initialization.variance_limit import VarianceFixedPoint, variance_fixed_points, variance_limit
 
 __all__ = [
-    "ACTIVATIONS",
     "EDGE_TOLERANCE",
     "OFF_DIAGONAL_BOUNDS",
     "TRAINABLE_LENGTHS",
-    "Activation",
     "DeepLimit",
     "DepthProfile",
     "DispersionEstimate",

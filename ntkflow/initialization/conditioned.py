@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from ntkflow.initialization.activations import ACTIVATIONS, HOMOGENEOUS, Activation
+from ntkflow.networks import ACTIVATIONS, HOMOGENEOUS, Activation
 
 
 @final

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ntkflow.initialization.activations import ACTIVATIONS, Activation
+from ntkflow.networks import ACTIVATIONS, Activation
 
 
 @final

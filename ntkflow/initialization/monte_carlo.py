@@ -12,11 +12,11 @@ import numpy as np
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from ntkflow.errors import UserError
-from ntkflow.initialization.activations import Activation
 from ntkflow.initialization.conditioned import Ensemble, sample_ntk, sample_ntk_pair
 from ntkflow.initialization.estimate import DispersionEstimate, estimate_dispersion
 from ntkflow.initialization.layer_numbers import checked_sigma, checked_widths
 from ntkflow.initialization.relu_chain import sample_relu_ntk
+from ntkflow.networks import Activation
 
 ROUND = 4096
 """Draws of a round of :func:`sample_until`."""

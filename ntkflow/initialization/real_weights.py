@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ntkflow.initialization.activations import ACTIVATIONS, HOMOGENEOUS
 from ntkflow.initialization.conditioned import Ensemble, normals
 from ntkflow.initialization.layered_network import LayeredNetwork
+from ntkflow.networks import ACTIVATIONS, HOMOGENEOUS
 
 
 def real_ntk(ensemble: Ensemble, key: PRNGKeyArray, inputs: Float[Array, " features"]) -> Float[Array, ""]:

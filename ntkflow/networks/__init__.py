@@ -1,6 +1,6 @@
 """Networks with a feature/readout split, their activations and initialisations."""
 
-from ntkflow.networks.activations import ACTIVATIONS, Activation
+from ntkflow.networks.activations import ACTIVATIONS, HOMOGENEOUS, Activation
 from ntkflow.networks.affine import AbstractAffine, Dense, NTKDense
 from ntkflow.networks.batch_classifier import (
     AbstractBatchClassifier,
@@ -47,6 +47,7 @@ from ntkflow.networks.vgg import VGG
 
 __all__ = [
     "ACTIVATIONS",
+    "HOMOGENEOUS",
     "MLP",
     "VGG",
     "AbstractAffine",

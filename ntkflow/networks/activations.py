@@ -20,3 +20,6 @@ ACTIVATIONS: dict[Activation, Callable[[Float[Array, "..."]], Float[Array, "..."
     "linear": lambda x: x,
 }
 """Element-wise activations; ``relu`` has derivative 0 at 0."""
+
+HOMOGENEOUS: frozenset[Activation] = frozenset({"relu", "linear"})
+"""φ(cx) = cφ(x) for c > 0."""

@@ -289,7 +289,7 @@ def test_only_training_is_estimated() -> None:
 
 def test_estimates_on_the_command_line(tmp_path: Path) -> None:
     said = ntkflow("estimate", SCENARIOS / "residual_eigenspaces.yaml")
-    assert "only kind training is" in said.refused()
+    assert "only kinds training, regression and width are" in said.refused()
 
 
 @pytest.mark.parametrize(
