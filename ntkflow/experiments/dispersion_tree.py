@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
 from ntkflow.experiments.dispersion_run import DispersionRun
 from ntkflow.experiments.outcome import Variable, dataset, scenario_group
+from ntkflow.experiments.regression_kernel import dual_of
+from ntkflow.initialization import edge_of_chaos
 
 Z = "Z = 1"
 """Of the only loss here, (f − y)²/2 of the first step."""
@@ -36,6 +39,12 @@ def dispersion_tree(run: DispersionRun, text: str) -> xr.DataTree:
     theory: dict[str, Variable] = {
         "depth": (point, run.depths, "1", "L, weight matrices"),
         "depth_to_width": (point, run.depths / size[:, None], "1", "λ = L/M, M the mean width of a line of widths"),
+        "edge_of_chaos": (
+            ("sigma_b_squared",),
+            np.asarray(edge_of_chaos(dual_of(scenario.activation), jnp.sqrt(jnp.array(scenario.sigma_b_squared)))),
+            "1",
+            "σ_w² with χ₁ = 1 at infinite width and depth; NaN if there is none",
+        ),
         "mean_width": (("architecture",), size, "1", "M"),
         **{name: (grid, run.formulas[name], "1", MEANINGS[name]) for name in MEANINGS if name in run.formulas},
         "first_step": (
@@ -59,7 +68,7 @@ def dispersion_tree(run: DispersionRun, text: str) -> xr.DataTree:
         "sigma_w_squared": np.array(scenario.sigma_w_squared),
     }
     groups = {
-        "/theory": dataset(theory, {k: v for k, v in coordinates.items() if k != "sigma_b_squared"}),
+        "/theory": dataset(theory, coordinates),
         "/scenario": scenario_group(
             kind="dispersion", name=scenario.name, seed=scenario.seed, loss_scale=Z, text=text
         ).assign_attrs(activation=scenario.activation),

@@ -72,17 +72,15 @@ def curves_drawing(
 _WORDS = {"-": "solid", "--": "dashed", ":": "dotted", "-.": "dashes and dots"}
 
 
-def map_drawing(
-    trees: Sequence[xr.DataTree], *, name: str, title: str = "Dispersion over σ_w² and depth", eoc: float | None = 2.0
-) -> Drawing:
+def map_drawing(trees: Sequence[xr.DataTree], *, name: str, title: str = "Dispersion over σ_w² and depth") -> Drawing:
     """E Θ²/E² Θ as colours over (σ_w², L), a panel for each architecture, α₀, σ_b² and cosine."""
     return Drawing(
         name,
         title,
         "E Θ²/E² Θ over σ_w² and the depth L, from random networks where there are any, else exact. Dark: close to 1, "
-        "Θ is nearly the same for all networks. White: 2, its standard deviation is its mean. Blue: beyond. Dashed, "
-        "for ReLU: the edge of chaos, σ_w² = 2.",
-        lambda: _maps(trees, eoc),
+        "Θ is nearly the same for all networks. White: 2, its standard deviation is its mean. Blue: beyond. Dashed: "
+        "the edge of chaos of infinite width and depth.",
+        lambda: _maps(trees),
     )
 
 
@@ -105,6 +103,7 @@ def _panels(trees: Sequence[xr.DataTree]) -> list[Panel]:
     for tree in trees:
         theory = tree["theory"].to_dataset()
         networks = tree["networks"].to_dataset() if "networks" in tree.children else None
+        # Formulas are for σ_b = 0 alone.
         biases = [0.0] if networks is None else networks["sigma_b_squared"].to_numpy().tolist()
         axes = [theory[key].to_numpy().tolist() for key in ("architecture", "input_to_width", "cosine")]
         for which, share, cosine, bias in itertools.product(*axes, biases):
@@ -114,7 +113,7 @@ def _panels(trees: Sequence[xr.DataTree]) -> list[Panel]:
                 words.insert(0, str(tree["scenario"].attrs["activation"]))
             words += [f"α₀ = {share:g}"] * (len(axes[1]) > 1) + [f"cosine {cosine:g}"] * (cosine != 1)
             words += [f"σ_b² = {bias:g}"] * (bias != 0 or len(biases) > 1)
-            formulas = theory.sel(**at)
+            formulas = theory.sel(**at, sigma_b_squared=bias)
             if bias != 0 or cosine != 1:
                 formulas = formulas.drop_vars([key for key in THEORIES if key in formulas])
             found.append(
@@ -180,11 +179,10 @@ def _dots(axes: Axes, where: np.ndarray, networks: xr.Dataset, ink: Any, bands: 
     axes.plot(where[~good], value[~good], "o", color=ink, markersize=3.2, markerfacecolor="none")
 
 
-def _maps(trees: Sequence[xr.DataTree], eoc: float | None) -> Figure:
+def _maps(trees: Sequence[xr.DataTree]) -> Figure:
     panels = _panels(trees)
     figure, cells = _grid(len(panels), height=2.9)
     image = None
-    relu = {tree["scenario"].attrs.get("activation", "relu") for tree in trees}
     for axes, (title, theory, networks) in zip(cells, panels, strict=True):
         values = theory["exact"] if networks is None else networks["dispersion"]
         image = axes.pcolormesh(
@@ -195,8 +193,9 @@ def _maps(trees: Sequence[xr.DataTree], eoc: float | None) -> Figure:
             cmap=_ZONES,
             shading="nearest",
         )
-        if eoc is not None and (title.startswith("relu") or relu == {"relu"}):
-            axes.axvline(eoc, color="white", linestyle="--", linewidth=1)
+        edge, shown = float(theory["edge_of_chaos"]), theory["sigma_w_squared"].to_numpy()
+        if shown.min() < edge < shown.max():
+            axes.axvline(edge, color="white", linestyle="--", linewidth=1)
         axes.set(xlabel="σ_w²", ylabel="L")
         axes.grid(False)
         axes.set_title(title, fontsize=9)
