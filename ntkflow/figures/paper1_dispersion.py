@@ -12,6 +12,8 @@ from ntkflow.report import Drawing, curves_drawing, map_drawing
 _ALL = "architectures=[{width: 50}, {width: 100}, {width: 200}, {width: 500}]"
 _TANH = ("activation=tanh", "sigma_w_squared=[1.0, 1.5, 2.0, 2.5, 3.0, 3.25, 3.5, 4.0, 4.5, 5.0]")
 _BIASES = "sigma_b_squared=[0.1, 0.5, 1.0, 2.0]"
+_LINES = (1.0, 1.5, 2.0, 3.0)
+"""σ_w² of Figure 2."""
 _ONE = "architectures=[{width: 100}]"
 
 
@@ -20,7 +22,8 @@ def _maps(name: str) -> Callable[[Mapping[str, xr.DataTree]], Drawing]:
 
 
 def _curves(results: Mapping[str, xr.DataTree]) -> Drawing:
-    return curves_drawing(list(results.values()), name="paper1-fig2", theories=(), over="depth_to_width")
+    chosen = [tree.sel(sigma_w_squared=list(_LINES)) for tree in results.values()]
+    return curves_drawing(chosen, name="paper1-fig2", theories=(), over="depth_to_width")
 
 
 def _both(name: str, *overrides: str) -> tuple[Stage, ...]:
