@@ -31,7 +31,8 @@ DISTANCES = {
     "kernel_change": "‖Θ_T − Θ₀‖_F at the end of training, all pairs of outputs; training samples",
     "training_curve": "largest over the recorded steps of the difference between two root mean square errors, over "
     "training samples and outputs: the network's and its own linearisation's",
-    "test_curve": "the same over test samples",
+    "test_curve": "largest over the recorded steps of the difference between two root mean square errors, over test "
+    "samples and outputs: the network's and its own linearisation's",
 }
 """What falls with the width m, at least like m^(−1/2) for large m."""
 
